@@ -1,0 +1,37 @@
+"""What a reader sees: plots, explorers, the feed on a phone, drawings of live pipelines.
+
+theme     one small look for every plot; figure(), panels()
+labels    words in English or Chinese
+controls  sliders with number boxes, switches, choices
+explorer  controls + one live figure + summary table, against a pinned baseline
+slate     the feed as a phone shows it
+diagram   a pipeline's stages, drawn from the live objects
+plots     funnel, latency by stage, exposure curve
+
+Only notebooks import this package.
+"""
+
+from reclab.show.controls import Check, Choice, Slider
+from reclab.show.diagram import diagram
+from reclab.show.explorer import Explorer
+from reclab.show.labels import add_labels, label
+from reclab.show.readout import Row
+from reclab.show.slate import Card, Feed, phone
+from reclab.show.theme import Series, figure, panels
+
+__all__ = [
+    "Card",
+    "Check",
+    "Choice",
+    "Explorer",
+    "Feed",
+    "Row",
+    "Series",
+    "Slider",
+    "add_labels",
+    "diagram",
+    "figure",
+    "label",
+    "panels",
+    "phone",
+]

@@ -1,0 +1,191 @@
+"""The look of every plot: one small template, one palette, and a figure that displays by itself.
+
+Backgrounds are transparent and text and grid are mid-tones, so the same saved JSON reads on
+Lab's light and dark themes, and nothing has to be drawn again when the theme changes. The palette
+is that of Okabe and Ito (2008), slightly darkened where it would vanish on white; every series
+also has its own dash and marker, so colour is never the only sign.
+
+Simplified: a product has design tokens for each theme; a plot's JSON in a notebook has no theme.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+import plotly.io as pio
+from plotly.subplots import make_subplots
+
+from reclab.show.labels import label
+
+PALETTE = ("#0079B8", "#D9820A", "#009E73", "#C65B97", "#4FA8DC", "#D0552B", "#8C7A00", "#7F7F7F")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "5px 2px", "2px 2px")
+MARKERS = (
+    "circle",
+    "square",
+    "diamond",
+    "triangle-up",
+    "cross",
+    "x",
+    "triangle-down",
+    "star",
+)
+TEXT = "#808080"  # contrast 4 : 1 on white and 4.8 : 1 on Lab's dark #111
+GRID = "rgba(128,128,128,0.28)"
+CLEAR = "rgba(0,0,0,0)"
+CONFIG: dict[str, Any] = {
+    "displaylogo": False,
+    "responsive": True,
+    "modeBarButtonsToRemove": ["sendChartToCloud", "lasso2d", "select2d", "autoScale2d"],
+}
+# Where Lab's own text colour is known (a live page), plots take it; elsewhere the mid-tone stays.
+LAB_CSS = (
+    ".js-plotly-plot .main-svg text:not(.bartext)"
+    "{fill:var(--jp-content-font-color1,#808080)!important}"
+    ".js-plotly-plot .main-svg .hovertext text{fill:inherit!important}"
+)
+
+
+def _axis() -> dict[str, Any]:
+    return {
+        "gridcolor": GRID,
+        "linecolor": TEXT,
+        "zerolinecolor": GRID,
+        "zerolinewidth": 1,
+        "ticks": "outside",
+        "ticklen": 4,
+        "tickcolor": GRID,
+        "automargin": True,
+        "title": {"standoff": 6},
+    }
+
+
+def template() -> go.layout.Template:
+    """Our template: under 1 KB as JSON, where plotly's default takes 7."""
+    return go.layout.Template(
+        layout={
+            "font": {"color": TEXT, "size": 12},
+            "title": {"font": {"size": 14}, "x": 0.01, "xanchor": "left"},
+            "paper_bgcolor": CLEAR,
+            "plot_bgcolor": CLEAR,
+            "colorway": list(PALETTE),
+            "xaxis": _axis(),
+            "yaxis": _axis(),
+            "legend": {"orientation": "h", "y": -0.18, "yanchor": "top", "x": 0, "bgcolor": CLEAR},
+            "margin": {"l": 56, "r": 16, "t": 40, "b": 48},
+            "modebar": {"bgcolor": CLEAR, "color": TEXT, "activecolor": PALETTE[1]},
+            "hovermode": "closest",
+        }
+    )
+
+
+class Plot(go.Figure):
+    """A ``go.Figure`` that displays as static plotly JSON, without the button that uploads the
+    chart, and with a text alternative. With ``PLOTLY_RENDERER`` set (rendering to HTML), it obeys
+    that renderer and keeps our button list."""
+
+    alt: str = "plot"
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(self._repr_mimebundle_(), raw=True)
+
+    def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return static_bundle(self, self.alt)
+
+
+def static_bundle(fig: go.Figure, text: str) -> dict[str, Any]:
+    """Display bundle of a figure at rest: plotly JSON without uids, and ``text``."""
+    shown = json.loads(pio.to_json(fig.to_dict(), validate=False, remove_uids=True))
+    bundle: dict[str, Any] = {
+        "application/vnd.plotly.v1+json": {
+            "data": shown["data"],
+            "layout": shown["layout"],
+            "config": dict(CONFIG),
+        },
+        "text/plain": text,
+    }
+    asked = os.environ.get("PLOTLY_RENDERER")
+    if asked and "notebook" in asked:
+        bundle |= {
+            mime: value
+            for mime, value in pio.renderers._build_mime_bundle(shown, asked, config=CONFIG).items()
+            if mime == "text/html"
+        }
+    return bundle
+
+
+def figure(
+    *traces: Any, title: str = "", x: str = "", y: str = "", height: int = 340, alt: str = ""
+) -> Plot:
+    """A plain figure in our look. ``x`` and ``y`` name the axes with their units; ``alt`` is what
+    a screen reader or a terminal gets (default: title and axes)."""
+    fig = Plot(data=list(traces), layout={"template": template(), "height": height})
+    if title:
+        fig.update_layout(title_text=title)
+    else:
+        fig.update_layout(margin_t=16)
+    if x:
+        fig.update_xaxes(title_text=x)
+    if y:
+        fig.update_yaxes(title_text=y)
+    fig.alt = alt or f"plot: {title or y}" + (f", {y} against {x}" if title and x and y else "")
+    return fig
+
+
+def panels(
+    titles: Sequence[str],
+    x: Sequence[str],
+    y: Sequence[str],
+    columns: int = 2,
+    height: int = 300,
+    **options: Any,
+) -> go.Figure:
+    """Empty subplots in our look, filled row by row: one title, x and y label (with unit) each.
+    ``height`` is that of one row in pixels; ``options`` go to ``make_subplots``."""
+    n_rows = -(-len(titles) // columns)
+    spacing = {"horizontal_spacing": 0.09, "vertical_spacing": min(0.6 / n_rows, 0.2)}
+    fig = make_subplots(n_rows, columns, subplot_titles=list(titles), **{**spacing, **options})
+    fig.update_layout(template=template(), height=height * n_rows, margin={"t": 36, "b": 40})
+    fig.update_annotations(font_size=13)
+    for place, (x_words, y_words) in enumerate(zip(x, y, strict=True)):
+        row, column = place // columns + 1, place % columns + 1
+        fig.update_xaxes(title_text=x_words, row=row, col=column)
+        fig.update_yaxes(title_text=y_words, row=row, col=column)
+    return fig
+
+
+@dataclass(frozen=True)
+class Series:
+    """A named trace of an explorer and the panel it is drawn in, counted from 1."""
+
+    name: str
+    trace: Any
+    row: int = 1
+    col: int = 1
+
+
+def add_pair(fig: go.Figure, series: Series, in_legend: bool = False) -> tuple[int, int]:
+    """Add a trace and its ghost for the baseline; returns their positions in ``fig.data``.
+
+    A line's ghost is pale and dotted, a bar's is an outline over the bar. ``in_legend`` names the
+    ghost in the legend (do it once a figure).
+    """
+    trace = series.trace
+    trace.name = label(trace.name or series.name)
+    ghost = type(trace)(trace)
+    ghost.update(name=label("pinned"), showlegend=in_legend, opacity=0.6, hoverinfo="skip")
+    if trace.type == "bar":
+        trace.offsetgroup = ghost.offsetgroup = series.name
+        ghost.update(marker={"color": CLEAR, "line": {"color": TEXT, "width": 2}}, text=None)
+        ghost.opacity = 1
+    elif trace.type == "scatter":
+        ghost.update(line_dash="dot", line_width=1.5, fill="none", text=None)
+        if "markers" in (trace.mode or ""):
+            ghost.marker.symbol = f"{trace.marker.symbol or 'circle'}-open"
+    fig.add_trace(trace, row=series.row, col=series.col)
+    fig.add_trace(ghost, row=series.row, col=series.col)
+    return len(fig.data) - 2, len(fig.data) - 1
