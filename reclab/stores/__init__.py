@@ -1,0 +1,9 @@
+"""Stores: state that outlives a request.
+
+kv              key -> value, in a Redis of our own or by URL
+forward_index   item id -> all features
+as_of           counts and sums of any key strictly before a time
+user_features   profile, behaviour sequences, statistics and interests of users as of a time
+vector_index    query vector -> nearest items (FAISS)
+row_lookup      id -> row, under all of them
+"""
