@@ -1,0 +1,256 @@
+"""Maximal marginal relevance (MMR, 多样性重排): the list grows by the card that is good and new.
+
+    next = argmax over candidates i of  lam * score_i - (1 - lam) * max over chosen j of sim(i, j)
+
+score scaled to 0 ... 1 within the request, sim the cosine of tag vectors, and windows (``windows``)
+on category and creator. Reference: Carbonell and Goldstein 1998.
+Simplified: industry learns the trade-off per user, or the list as a whole (list-wise, DPP).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from reclab.cascade.batch import Batch
+from reclab.cascade.re_ranking.windows import Rule, broken, can_fit, search
+from reclab.core.errors import check_float, check_int
+from reclab.core.stage import StageResult
+from reclab.core.types import Array, Candidates
+from reclab.stores.forward_index import ForwardIndex
+
+HOPELESS = -10.0  # scaled score of a candidate without a finite score: below all that have one
+
+
+@dataclass(frozen=True)
+class MMRConfig:
+    """Relevance against diversity, the length of the list, and the windows."""
+
+    lam: float = 0.8
+    """weight of the score; 1 = score alone, 0 = diversity alone (0.5-0.95)"""
+    keep: int = 10
+    """length of the list (5-30); a request that asks for more gets more"""
+    category_window: int = 5
+    """cards in a row that the category rule looks at; 0 = no rule"""
+    max_per_category: int = 2
+    """most cards of one category (first tag) in the window"""
+    creator_window: int = 10
+    """cards in a row that the creator rule looks at; 0 = no rule"""
+    max_per_creator: int = 2
+    """most cards of one creator in the window"""
+
+    def __post_init__(self) -> None:
+        check_float("MMRConfig.lam", self.lam, 0.0, 1.0, "0.5-0.95")
+        check_int("MMRConfig.keep", self.keep, 1, 1000, "10")
+        check_int("MMRConfig.category_window", self.category_window, 0, 1000, "5")
+        check_int("MMRConfig.max_per_category", self.max_per_category, 1, 1000, "2")
+        check_int("MMRConfig.creator_window", self.creator_window, 0, 1000, "10")
+        check_int("MMRConfig.max_per_creator", self.max_per_creator, 1, 1000, "2")
+
+
+class Lists(NamedTuple):
+    """``order`` (B, k) positions of the chosen candidates, -1 padded; ``value`` (B, k) float32
+    marginal relevance when chosen; ``pushed`` (B, n) bool: was best once, but a window forbade it;
+    ``relaxed`` (B,) cards that break a window because nothing else was left."""
+
+    order: Array
+    value: Array
+    pushed: Array
+    relaxed: Array
+
+
+def mmr(score: Array, vectors: Array, k: int, lam: float) -> Array:
+    """Order (min(k, n),) by MMR of candidates with ``score`` (n,) and unit ``vectors`` (n, d).
+
+    >>> twins = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    >>> mmr(np.array([1.0, 0.9, 0.5]), twins, 2, lam=0.5).tolist()
+    [0, 2]
+    """
+    order = mmr_batch(score[None], vectors[None], k, lam).order[0]
+    return np.asarray(order[order >= 0])
+
+
+def mmr_batch(
+    score: Array, vectors: Array, k: int | Array, lam: float, rules: Sequence[Rule] = ()
+) -> Lists:
+    """MMR for B requests at once: ``score`` (B, n), -inf = no candidate, ``vectors`` (B, n, d),
+    ``k`` cards for all requests or (B,) for each.
+
+    Windows hold wherever they can: a request whose greedy list breaks one is searched for an
+    order that breaks none, and only if there is none is the least bad list kept.
+    """
+    wanted = np.broadcast_to(np.asarray(k, np.int64), len(score))
+    lists = _greedy(score, vectors, wanted, lam, rules)
+    for b in np.flatnonzero(lists.relaxed):
+        real = np.flatnonzero(score[b] > -np.inf)
+        mine = [(rule.group[b, real], rule.window, rule.cap) for rule in rules]
+        length = min(int(wanted[b]), len(real))
+        if not all(can_fit(group, length, window, cap) for group, window, cap in mine):
+            continue
+        order = search(score[b, real], mine, length)
+        if order is not None:
+            chosen = real[order]
+            lists.order[b, :length], lists.relaxed[b] = chosen, 0
+            lists.value[b, :length] = _values(score[b, chosen], vectors[b, chosen], lam)
+    return lists
+
+
+def _greedy(
+    score: Array, vectors: Array, wanted: Array, lam: float, rules: Sequence[Rule]
+) -> Lists:
+    """One card at a time for all requests together."""
+    (n_requests, n), every = score.shape, np.arange(len(score))
+    k = min(int(wanted.max(initial=0)), n)
+    gain = np.where(score > -np.inf, np.float32(lam) * score, np.float32(-np.inf))
+    likest = np.zeros(score.shape, np.float32)
+    near = [np.zeros(score.shape, np.float32) for _ in rules]  # cards of my group in the window
+    order, value = np.full((n_requests, k), -1), np.zeros((n_requests, k), np.float32)
+    pushed, relaxed = np.zeros(score.shape, bool), np.zeros(n_requests, np.int64)
+    for t in range(k):
+        marginal = gain - np.float32(1 - lam) * likest
+        best = pick = marginal.argmax(1)
+        real = (marginal[every, best] > -np.inf) & (t < wanted)
+        if rules:
+            pick, breaks = _least_broken(marginal, rules, near)
+            pushed[every, best] |= (best != pick) & real
+            relaxed += (breaks > 0) & real
+        order[:, t] = np.where(real, pick, -1)
+        value[:, t] = np.where(real, marginal[every, pick], 0)
+        gain[every, pick] = -np.inf
+        alike = np.matmul(vectors, vectors[every, pick][:, :, None])[:, :, 0]
+        likest = alike if t == 0 else np.maximum(likest, alike)
+        for rule, count in zip(rules, near, strict=True):
+            _slide(rule, count, order, t)
+    pushed[np.nonzero(order >= 0)[0], order[order >= 0]] = False
+    return Lists(order, value, pushed, relaxed)
+
+
+def _least_broken(marginal: Array, rules: Sequence[Rule], near: list[Array]) -> tuple[Array, Array]:
+    """(B,) the best of the candidates that break the fewest windows, and how many it breaks."""
+    breaks = np.zeros(marginal.shape, np.int8)
+    for rule, count in zip(rules, near, strict=True):
+        breaks += count >= rule.cap
+    breaks[marginal == -np.inf] = len(rules) + 1
+    least = breaks.min(1)
+    return np.where(breaks == least[:, None], marginal, -np.inf).argmax(1), least
+
+
+def _slide(rule: Rule, count: Array, order: Array, t: int) -> None:
+    """Move the window on: ``count`` (B, n) gains the group of card t, loses that of card t-w+1."""
+    every = np.arange(len(order))
+    steps = [(t, 1.0)] + ([(t - rule.window + 1, -1.0)] if t >= rule.window - 1 else [])
+    for place, sign in steps:
+        group = np.where(order[:, place] >= 0, rule.group[every, order[:, place]], -1)
+        same = (rule.group == group[:, None]) & (group >= 0)[:, None]
+        count += np.float32(sign) * same
+
+
+def _values(score: Array, vectors: Array, lam: float) -> Array:
+    """(k,) marginal relevance of each card of a list, given the cards before it."""
+    alike = np.where(np.tri(len(score), k=-1, dtype=bool), vectors @ vectors.T, -np.inf)
+    likest = alike.max(1)
+    likest[0] = 0
+    return np.asarray(lam * score - (1 - lam) * likest, np.float32)
+
+
+@dataclass(frozen=True)
+class MMRStage:
+    """Re-rank each request's candidates into a list; the kept ones come in list order and carry
+    ``rerank_score``, their marginal relevance when chosen."""
+
+    config: MMRConfig
+    index: ForwardIndex
+    score: str = "rank_score"
+    name: str = "re_ranking"
+
+    def __call__(self, batch: Batch, candidates: Candidates) -> StageResult:
+        c = self.config
+        wanted = np.array([max(c.keep, request.n) for request in batch.requests], np.int64)
+        table = dense(candidates)
+        score = scaled(candidates[self.score], table)
+        tags = np.full((len(candidates), 1), -1)
+        if "tags" in self.index:
+            tags = self.index.get(candidates.item_row, ["tags"])["tags"]
+        vectors = tag_vectors(tags, table)
+        rules = self._rules(candidates, tags[:, 0], table)
+        lists = mmr_batch(score, vectors, wanted, c.lam, rules)
+        cost = score.size * vectors.shape[2] * lists.order.shape[1] / 1e6
+        return _result(candidates, table, lists, _notes(lists, rules), cost)
+
+    def _rules(self, candidates: Candidates, category: Array, table: Array) -> list[Rule]:
+        """The windows that are switched on and whose column the items have."""
+        c, rules = self.config, []
+        if c.max_per_category < c.category_window:
+            rules.append(Rule(_spread(category, table, -1), c.category_window, c.max_per_category))
+        if c.max_per_creator < c.creator_window and "author_id" in self.index:
+            creator = self.index.get(candidates.item_row, ["author_id"])["author_id"]
+            rules.append(Rule(_spread(creator, table, -1), c.creator_window, c.max_per_creator))
+        return rules
+
+
+def dense(candidates: Candidates) -> Array:
+    """(B, n) positions of the candidates of each request, -1 padded; n = the most of any."""
+    counts, starts = candidates.counts(), candidates.starts()
+    place = np.arange(max(1, counts.max(initial=0)))
+    return np.where(place < counts[:, None], starts[:-1, None] + place, -1)
+
+
+def _spread(values: Array, table: Array, blank: float) -> Array:
+    """Values (n,) of the candidates laid out as ``table`` (B, n)."""
+    if not len(values):
+        return np.full(table.shape, blank, values.dtype)
+    return np.where(table >= 0, values[table], values.dtype.type(blank))
+
+
+def scaled(score: Array, table: Array) -> Array:
+    """(B, n) float32 scores scaled to 0 ... 1 within each request; -inf where there is none."""
+    wide = _spread(score.astype(np.float32), table, np.nan)
+    finite = np.isfinite(wide)
+    low = np.where(finite, wide, np.inf).min(1, keepdims=True)
+    high = np.where(finite, wide, -np.inf).max(1, keepdims=True)
+    span = np.where(high > low, high - low, 1)
+    out = np.where(finite, (np.where(finite, wide, 0) - np.where(finite, low, 0)) / span, HOPELESS)
+    return np.where(table >= 0, out, -np.inf).astype(np.float32)
+
+
+def tag_vectors(tags: Array, table: Array) -> Array:
+    """(B, n, d) float32 unit vectors of tags (n, width), -1 = none; d = the tags that occur."""
+    used = np.zeros(int(tags.max(initial=0)) + 2, bool)
+    used[tags] = True
+    used[-1] = True  # where -1 points: the column of "none", last, and cut off
+    column = (np.cumsum(used) - 1)[tags]
+    vectors = np.zeros((len(tags) + 1, int(used.sum())), np.float32)  # last row: no candidate
+    vectors[np.arange(len(tags))[:, None], column] = 1.0
+    vectors = vectors[:, :-1] if vectors.shape[1] > 1 else np.zeros_like(vectors)
+    vectors /= np.maximum(np.sqrt(vectors.sum(1, keepdims=True)), 1)
+    return np.asarray(vectors[table])
+
+
+def _notes(lists: Lists, rules: Sequence[Rule]) -> tuple[str, ...]:
+    """Say where windows had to be relaxed."""
+    bad, every = np.zeros(lists.order.shape, bool), np.arange(len(lists.order))[:, None]
+    for rule in rules:
+        group = np.where(lists.order >= 0, rule.group[every, lists.order], -1)
+        bad |= broken(group, rule.window, rule.cap)
+    rows = np.flatnonzero(bad.any(1))
+    if not len(rows):
+        return ()
+    named = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+    many = f"{int(bad.sum())} cards of {len(rows)} requests"
+    return (f"windows relaxed for {many}, nothing else was left: request {named}",)
+
+
+def _result(
+    candidates: Candidates, table: Array, lists: Lists, notes: tuple[str, ...], cost: float
+) -> StageResult:
+    """Split the candidates into the lists and the rest, which was pushed out or came too late."""
+    request, place = np.nonzero(lists.order >= 0)
+    chosen = table[request, lists.order[request, place]]
+    kept = candidates.take(chosen).with_columns(rerank_score=lists.value[request, place])
+    left = np.ones(len(candidates), bool)
+    left[chosen] = False
+    pushed = np.zeros(len(candidates), np.int16)
+    pushed[table[table >= 0]] = lists.pushed[table >= 0]
+    dropped = candidates.take(left).with_columns(reason=pushed[left])
+    return StageResult(kept, dropped, ("beyond the list", "window"), cost, notes)
