@@ -1,0 +1,123 @@
+"""Pre-ranking by two towers: a dot product a candidate, so that thousands can be scored.
+
+    score(u, i) = U(u) · V(i) + b(i),   learned as the logit of P(long view | shown to u)
+
+V is computed for the whole catalogue ahead of time, from the item's fields and its counters as of
+then. Trained like a ranker, on exposed rows and drawn negatives, it judges quality as well as
+taste; the retrieval tower only asks which item a positive came from. Two stages with one score
+would make the size of the first irrelevant.
+Reference: chapter 2, section 2.2 (2); Covington, Adams, Sargin, RecSys 2016.
+
+Simplified: industry distils it from the ranker and refreshes the vectors every few minutes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+
+from reclab.cascade.batch import Batch
+from reclab.cascade.ranking.features import ITEM, FeatureBuilder
+from reclab.cascade.ranking.ranker import Inputs, NetShape, Ranker, main_target
+from reclab.cascade.ranking.towers import TwoTowerNet
+from reclab.cascade.ranking.training import OneThread, Progress, TrainConfig
+from reclab.core.errors import NotBuilt, check_int
+from reclab.core.tables import Logs
+from reclab.core.types import Array, Candidates
+
+
+@dataclass(frozen=True)
+class PreRankerConfig:
+    """Sizes of the towers, and how they are trained."""
+
+    dim: int = 32
+    """length of the vectors (8 … 128)"""
+    hidden: int = 64
+    """hidden units of each tower (16 … 256)"""
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        check_int("PreRankerConfig.dim", self.dim, 1, 1024, "32")
+        check_int("PreRankerConfig.hidden", self.hidden, 1, 4096, "64")
+
+
+class PreRanker(Ranker):
+    """Dot product of a request's vector and precomputed item vectors."""
+
+    name = "pre_ranker"
+    config: PreRankerConfig
+
+    def __init__(self, config: PreRankerConfig | None = None) -> None:
+        super().__init__(config or PreRankerConfig())
+
+    def build(self, shape: NetShape) -> TwoTowerNet:
+        width = len(ITEM) if shape.pair_width else 0
+        return TwoTowerNet(shape, self.config.dim, self.config.hidden, width)
+
+    def choose(self, known: Iterable[str]) -> tuple[str, ...]:
+        return (main_target(known),)
+
+    def fit(
+        self,
+        logs: Logs,
+        features: FeatureBuilder,
+        until_ms: int | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Learn from the interactions before ``until_ms``, then compute all item vectors as of it."""
+        super().fit(logs, features, until_ms, progress)
+        now_ms = int(logs.interactions["time_ms"][-1]) + 1 if until_ms is None else until_ms
+        self.refresh(now_ms)
+        return self
+
+    def refresh(self, now_ms: int) -> None:
+        """Compute the vectors of all items in the index, with their counters as of ``now_ms``."""
+        features = self.features
+        if features.version != features.index.version:
+            features.refresh()
+        self.net.set_items(features.item_codes)
+        rows = np.arange(len(features.index))
+        numbers = np.zeros((len(rows), 0), np.float32)
+        if features.config.with_statistics:
+            numbers = features.of_items(rows, np.full(len(rows), now_ms))
+        with OneThread(), torch.inference_mode():
+            vectors = self.net.item_vectors(torch.from_numpy(rows), torch.from_numpy(numbers))
+        self.vectors: Array = vectors.numpy()
+        self.now_ms = now_ms
+
+    def score(self, batch: Batch, candidates: Candidates) -> Array:
+        """(n,) float32 logits of P(long view); only their order matters."""
+        if not self.targets:
+            raise NotBuilt("PreRanker.score before fit or load")
+        if len(self.vectors) < len(self.features.index):
+            self.refresh(self.now_ms)
+        users = self.users(batch)
+        return np.einsum(
+            "nd,nd->n", users[candidates.request_row], self.vectors[candidates.item_row]
+        )
+
+    def users(self, batch: Batch) -> Array:
+        """(B, dim + 1) vectors of the requests."""
+        asked = self.features.for_batch(batch, Candidates.empty(len(batch)))
+        with OneThread(), torch.inference_mode():
+            vectors: Array = self.net.users(Inputs.of(asked)).numpy()
+        return vectors
+
+    @property
+    def macs_per_candidate(self) -> int:
+        """Multiply-adds spent on one candidate: the dot product."""
+        return self.net.macs
+
+    def save(self, folder: Path) -> None:
+        """Write the weights and the item vectors."""
+        super().save(folder)
+        np.savez(folder / "pre_ranker.npz", vectors=self.vectors, now_ms=self.now_ms)
+
+    def restore(self, folder: Path, features: FeatureBuilder) -> Self:
+        super().restore(folder, features)
+        with np.load(folder / "pre_ranker.npz", allow_pickle=False) as held:
+            self.vectors, self.now_ms = held["vectors"], int(held["now_ms"])
+        return self

@@ -1,0 +1,278 @@
+"""Training: the one loop by which every model of the cascade learns from the logs.
+
+    minimise  sum_r w_r [ BCE(click) + BCE(long view) + 0.1 (ln(1 + watch) - f)^2 ]   by Adam
+
+A row is an exposed item with what happened, or - ``negatives="sampled"`` - an item drawn from the
+catalogue that was not shown, taken as not clicked. Trained on exposed rows alone a model never sees
+what the old policy held back, and is wrong exactly there: its AUC on exposed rows is high, and the
+more candidates it ranks the worse its lists. Flagged random slots are the unbiased sample and count
+``random_weight`` times. Of the epochs, the one with the best AUC on later requests is kept.
+References: Kingma and Ba 2015 (Adam); Marlin and Zemel 2009 (data missing not at random).
+
+Simplified: industry trains on streams, over many machines, and calibrates sampled negatives away.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reclab.cascade.ranking.features import FeatureBuilder, Features
+from reclab.core.chance import rng
+from reclab.core.errors import DataError, check, check_float, check_int
+from reclab.core.tables import Logs
+from reclab.core.types import Array
+
+Progress = Callable[[float, str], None]
+TARGETS = ("p_click", "p_long_view", "watch_sec")
+"""what may be learned, in the order of a model's outputs"""
+SECONDS_WEIGHT = 0.1
+"""weight of the squared error of ln(1 + watch seconds) beside the log losses (ratio)"""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to learn."""
+
+    epochs: int = 2
+    """passes over the rows at most (1 … 20); ids overfit after few"""
+    batch_rows: int = 2048
+    """rows in a step, about (64 … 16 384)"""
+    learning_rate: float = 2e-3
+    """Adam's first step size, falling to a tenth over the epochs (1e-4 … 1e-2)"""
+    weight_decay: float = 1e-6
+    """pull of all weights to zero (0 … 1e-3)"""
+    patience: int = 1
+    """epochs without a better validation AUC before stopping (1 … 10)"""
+    valid_share: float = 0.05
+    """latest share of the requests kept for validation (0.01 … 0.3)"""
+    max_rows: int = 600_000
+    """exposed rows learned from, latest first (10 000 … 10 000 000)"""
+    negatives: str = "sampled"
+    """"sampled" adds items that were not shown, "exposed" does not (the trap)"""
+    n_sampled: int = 4
+    """sampled negatives a request (1 … 50)"""
+    random_weight: float = 2.0
+    """weight of a row from a flagged random slot (1 … 20)"""
+    seed: int = 0
+    """of initial weights, order and negatives"""
+
+    def __post_init__(self) -> None:
+        check_int("TrainConfig.epochs", self.epochs, 1, 1000, "2")
+        check_int("TrainConfig.batch_rows", self.batch_rows, 1, 1_000_000, "2048")
+        check_float("TrainConfig.learning_rate", self.learning_rate, 1e-7, 1.0, "2e-3")
+        check_float("TrainConfig.weight_decay", self.weight_decay, 0.0, 1.0, "1e-6")
+        check_int("TrainConfig.patience", self.patience, 1, 1000, "1")
+        check_float("TrainConfig.valid_share", self.valid_share, 0.0, 0.5, "0.05")
+        check_int("TrainConfig.max_rows", self.max_rows, 1, 10**9, "600000")
+        known = self.negatives in ("sampled", "exposed")
+        check(known, "TrainConfig.negatives", self.negatives, "be sampled or exposed", "sampled")
+        check_int("TrainConfig.n_sampled", self.n_sampled, 1, 1000, "4")
+        check_float("TrainConfig.random_weight", self.random_weight, 0.0, 1000.0, "2")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows to learn from. ``targets[name]`` (n,) float32, NaN = not known for this row;
+    ``weight`` (n,) float32."""
+
+    features: Features
+    targets: dict[str, Array]
+    weight: Array
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def take(self, requests: Array) -> "Samples":
+        """The rows of these requests."""
+        rows, _ = self.features.rows_of(requests)
+        targets = {name: values[rows] for name, values in self.targets.items()}
+        return Samples(self.features.take(requests), targets, self.weight[rows])
+
+    def split(self, valid_share: float) -> tuple["Samples", "Samples"]:
+        """Earlier requests to learn from, and the latest share of them to validate on."""
+        n = len(self.features.user)
+        cut = n - max(1, round(n * valid_share))
+        return self.take(np.arange(cut)), self.take(np.arange(cut, n))
+
+    def check(self, names: dict[str, tuple[str, ...]]) -> None:
+        """Raise ``DataError`` that names the feature which holds NaN or infinity."""
+        for part, columns in names.items():
+            bad = ~np.isfinite(getattr(self.features, part)).all(0)
+            if bad.any():
+                which = ", ".join(columns[i] for i in np.flatnonzero(bad))
+                raise DataError(f"NaN or infinity in training feature {which}")
+
+
+@dataclass
+class History:
+    """What a training run did: loss and validation AUC by epoch, the epoch kept, seconds."""
+
+    loss: list[float] = field(default_factory=list)
+    valid_auc: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+    seconds: float = 0.0
+    rows: int = 0
+
+
+def training_samples(
+    logs: Logs, features: FeatureBuilder, config: TrainConfig, until_ms: int | None = None
+) -> Samples:
+    """Rows from the interactions before ``until_ms``: the latest ``max_rows``, by request.
+
+    A request is what one user was shown at one time. Raises ``DataError`` if nothing is left.
+    """
+    shown = logs.interactions
+    stop = len(shown) if until_ms is None else np.searchsorted(shown["time_ms"], until_ms)
+    if stop == 0:
+        raise DataError("no interactions to train on before the given time")
+    part = np.arange(max(0, stop - config.max_rows), stop)
+    log = shown.take(part)
+    user_row, time_ms = features.users.rows(log["user_id"]), log["time_ms"]
+    order = np.lexsort((user_row, time_ms))
+    user_row, time_ms = user_row[order], time_ms[order]
+    new = np.ones(len(order), bool)
+    new[1:] = (user_row[1:] != user_row[:-1]) | (time_ms[1:] != time_ms[:-1])
+    request_row = np.cumsum(new) - 1
+    first = np.flatnonzero(new)
+    item_row = features.index.rows(log["video_id"][order])
+    targets = {name: values[part][order] for name, values in known_targets(logs).items()}
+    weight = np.ones(len(order), np.float32)
+    if "is_random" in log:
+        weight[log["is_random"][order]] = config.random_weight
+    if config.negatives == "sampled":
+        request_row, item_row, targets, weight = _with_negatives(
+            request_row, item_row, time_ms[first], targets, weight, features, config
+        )
+    network = log["network"][order][first] if "network" in log else np.zeros(len(first), np.int8)
+    built = features.build(user_row[first], time_ms[first], network, request_row, item_row)
+    return Samples(built, targets, weight)
+
+
+def known_targets(logs: Logs) -> dict[str, Array]:
+    """Targets that the logs have: (n,) float32 each, over all interactions."""
+    shown = logs.interactions
+    targets = {"p_click": logs.positive.astype(np.float32)}
+    if "is_long_view" in shown:
+        targets["p_long_view"] = shown["is_long_view"].astype(np.float32)
+    if "watch_sec" in shown:
+        targets["watch_sec"] = shown["watch_sec"].astype(np.float32)
+    return targets
+
+
+def _with_negatives(
+    request_row: Array,
+    item_row: Array,
+    time_ms: Array,
+    targets: dict[str, Array],
+    weight: Array,
+    features: FeatureBuilder,
+    config: TrainConfig,
+) -> tuple[Array, Array, dict[str, Array], Array]:
+    """Add uniformly drawn, already published items to every request: not clicked, seconds unknown.
+
+    The few drawn items that the user would in fact have liked are label noise, the same for all.
+    """
+    n_requests, chance = len(time_ms), rng(config.seed, "negatives")
+    drawn = features.draw_published(np.repeat(time_ms, config.n_sampled), chance)
+    owner = np.concatenate([request_row, np.repeat(np.arange(n_requests), config.n_sampled)])
+    order = np.argsort(owner, kind="stable")
+    extra = {name: np.nan if name == "watch_sec" else 0.0 for name in targets}
+    joined = {
+        name: np.concatenate([values, np.full(len(drawn), extra[name], np.float32)])[order]
+        for name, values in targets.items()
+    }
+    weights = np.concatenate([weight, np.ones(len(drawn), np.float32)])
+    return owner[order], np.concatenate([item_row, drawn])[order], joined, weights[order]
+
+
+def target_loss(logits: Tensor, samples: Samples, names: tuple[str, ...]) -> Tensor:
+    """Mean weighted loss over targets; a missing target (NaN) adds nothing."""
+    weight = torch.from_numpy(samples.weight)
+    total = logits.new_zeros(())
+    for column, name in enumerate(names):
+        target = torch.from_numpy(samples.targets[name])
+        known = ~torch.isnan(target)
+        if not known.any():
+            continue
+        out, target, w = logits[known, column], target[known], weight[known]
+        if name == "watch_sec":
+            loss = SECONDS_WEIGHT * (torch.log1p(target.clamp(min=0)) - out) ** 2
+        else:
+            loss = F.binary_cross_entropy_with_logits(out, target, reduction="none")
+        total = total + (loss * w).sum() / len(weight)
+    return total
+
+
+class OneThread:
+    """Small models on few cores train many times faster on one thread: no waiting for others."""
+
+    def __enter__(self) -> None:
+        self._before = torch.get_num_threads()
+        if self._before != 1:
+            torch.set_num_threads(1)
+
+    def __exit__(self, *exc: object) -> None:
+        if self._before != 1:
+            torch.set_num_threads(self._before)
+
+
+def train(
+    net: nn.Module,
+    n_requests: int,
+    rows: int,
+    loss_of: Callable[[Array], Tensor],
+    validate: Callable[[], float],
+    config: TrainConfig,
+    progress: Progress | None = None,
+) -> History:
+    """Adam over shuffled requests; stop early; leave the best epoch's weights in ``net``.
+
+    ``loss_of(requests)`` gives the loss of a minibatch, ``validate()`` a number to be maximised.
+    """
+    history, began = History(rows=rows), time.perf_counter()
+    step_size = max(1, round(config.batch_rows * n_requests / max(1, rows)))
+    n_steps = -(-n_requests // step_size)
+    adam = torch.optim.Adam(
+        net.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    best = {name: value.clone() for name, value in net.state_dict().items()}
+    with OneThread():
+        for epoch in range(config.epochs):
+            net.train()
+            order = rng(config.seed, "order", epoch).permutation(n_requests)
+            total = 0.0
+            for step in range(n_steps):
+                done = (epoch * n_steps + step) / (config.epochs * n_steps)
+                for group in adam.param_groups:
+                    group["lr"] = config.learning_rate * (1.0 - 0.9 * done)
+                loss = loss_of(np.sort(order[step * step_size : (step + 1) * step_size]))
+                adam.zero_grad()
+                loss.backward()
+                adam.step()
+                total += loss.item()
+                if progress and step % 20 == 0:
+                    progress(done, f"epoch {epoch + 1} of {config.epochs}")
+            history.loss.append(total / n_steps)
+            net.eval()
+            history.valid_auc.append(validate())
+            if _is_best(history.valid_auc):
+                history.best_epoch = epoch
+                best = {name: value.clone() for name, value in net.state_dict().items()}
+            elif epoch - history.best_epoch >= config.patience:
+                break
+    net.load_state_dict(best)
+    net.eval()
+    history.seconds = time.perf_counter() - began
+    return history
+
+
+def _is_best(values: list[float]) -> bool:
+    """The last is better than all before; NaN (one class only) never stops the training."""
+    return values[-1] != values[-1] or values[-1] > max(
+        [v for v in values[:-1] if v == v], default=-1
+    )
