@@ -44,6 +44,15 @@ def running_sums(values: Array, counts: Array) -> Array:
     return np.asarray(total - np.repeat(total[first] - values[first], counts))
 
 
+def check_times(time_ms: Array) -> None:
+    """Raise ``DataError`` unless all times lie on the axis of a key."""
+    if len(time_ms) and (int(time_ms.min()) < 0 or int(time_ms.max()) >= SPAN - 1):
+        raise DataError(
+            f"event times must be ms in 0..{SPAN - 2}, got {int(time_ms.min())}.."
+            f"{int(time_ms.max())} (ms since the first midnight of the log)"
+        )
+
+
 class Timeline:
     """Events of ``n_keys`` keys in time order; each carries a number (an item row) and has
     ``width`` running sums. Key row -1 is a key without events. Events of one key and one time
@@ -65,12 +74,12 @@ class Timeline:
     def __len__(self) -> int:
         return int(self.counts.sum())
 
-    def add_keys(self, n: int) -> None:
-        """Append ``n`` keys without events; raises ``DataError`` beyond 8 million keys."""
+    def add_keys(self, n: int, room: int = 0) -> None:
+        """Append ``n`` keys without events, with room for some; at most 8 million keys in all."""
         if self.n_keys + n > MAX_KEYS:
             raise DataError(f"a timeline holds at most {MAX_KEYS} keys, got {self.n_keys + n}")
-        room = np.concatenate([np.diff(self.starts) - 1, np.zeros(n, np.int64)])
-        self._lay_out(np.concatenate([self.counts, np.zeros(n, np.int64)]), room)
+        rooms = np.concatenate([np.diff(self.starts) - 1, np.full(n, room, np.int64)])
+        self._lay_out(np.concatenate([self.counts, np.zeros(n, np.int64)]), rooms)
 
     def _lay_out(self, counts: Array, room: Array) -> None:
         """Give each key a header and ``room`` slots, and move the events there."""
@@ -98,7 +107,8 @@ class Timeline:
         """
         if not len(key_row):
             return
-        self._check(key_row, time_ms)
+        self._check(key_row)
+        check_times(time_ms)
         keys, more = np.unique(key_row, return_counts=True)
         counts = self.counts.copy()
         counts[keys] += more
@@ -126,12 +136,7 @@ class Timeline:
             merged = np.concatenate([held, added])[order]
             self.sums[new, j] = running_sums(merged, counts)
 
-    def _check(self, key_row: Array, time_ms: Array) -> None:
-        if int(time_ms.min()) < 0 or int(time_ms.max()) >= SPAN - 1:
-            raise DataError(
-                f"event times must be ms in 0..{SPAN - 2}, got {int(time_ms.min())}.."
-                f"{int(time_ms.max())} (ms since the first midnight of the log)"
-            )
+    def _check(self, key_row: Array) -> None:
         if int(key_row.min()) < 0 or int(key_row.max()) >= self.n_keys:
             raise DataError(f"key rows must lie in 0..{self.n_keys - 1}")
 
@@ -189,13 +194,20 @@ class AsOfSums:
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise DataError("values of AsOfSums must be finite numbers, got NaN or infinity")
         keys, time_ms = np.asarray(keys, np.int64), np.asarray(time_ms, np.int64)
+        check_times(time_ms)
         unique = np.unique(keys)
         fresh = unique[self._keys.rows(unique) < 0]
         if len(fresh):
             self._keys.add(fresh)
-            self._events.add_keys(len(fresh))
+            self._make_room(len(self._keys) - self._events.n_keys)
         columns = [values] if self._scalar else list(values.T)
         self._events.append(self._keys.rows(keys), time_ms, None, columns)
+
+    def _make_room(self, n_missing: int) -> None:
+        """Keys that come one by one get company, so that most of them find their place ready."""
+        held = self._events.n_keys
+        if n_missing > 0:
+            self._events.add_keys(max(n_missing, held // 2), room=4 if held else 0)
 
     def read(
         self, keys: Array, time_ms: Array, since_ms: Array | int | None = None

@@ -242,9 +242,6 @@ class KV:
     def reconnect(self) -> None:
         """Connect again: an own server that died is started anew; one by address must answer."""
         self.redis.close()
-        if self._server is not None and not self._server.running:
-            self._server.stop()
-            self._server.start()
         self._connect()
 
     def close(self) -> None:

@@ -41,12 +41,15 @@ class StoreDown(ReclabError, ConnectionError):
 
 
 def own_server(data_folder: Path | None = None) -> "RedisServer":
-    """This process's server (one for each data folder), started when first asked for."""
+    """This process's server (one for each data folder), started when it is not running."""
     key = None if data_folder is None else data_folder.resolve()
     with _starting:
         server = _servers.get(key)
         if server is None or server.owner_pid != os.getpid():  # a forked child starts its own
             server = _servers[key] = RedisServer(key)
+        elif not server.running:
+            server.stop()
+            server.start()
         return server
 
 

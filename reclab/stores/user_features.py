@@ -20,7 +20,7 @@ from reclab.core.errors import ConfigError, DataError, check_float, check_int
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
 from reclab.stores.as_of import Timeline, ragged
-from reclab.stores.forward_index import ForwardIndex
+from reclab.stores.forward_index import ForwardIndex, missing_values
 from reclab.stores.row_lookup import RowLookup
 
 KINDS = ("positive", "view", "click", "like", "comment", "share", "purchase")
@@ -116,14 +116,22 @@ class UserFeatures:
             self.n_unknown += int(np.count_nonzero(~known))
             events, user_row, item_row = events.take(known), user_row[known], item_row[known]
         time_ms = events["time_ms"].astype(np.int64)
-        none = np.zeros(len(events), np.float32)
-        sources = [STATISTICS[name] for name in self.statistic_names]
-        values = [events[s] if s in events else none for s in sources]
+        values = self._values(events)
         self._shown.append(user_row, time_ms, item_row, values)
         for kind, mask in self._masks(events, item_row).items():
             rows = item_row[mask]
             tags = self._tag_counts(rows) if kind == "positive" else ()
             self._kinds[kind].append(user_row[mask], time_ms[mask], rows, tags)
+
+    def _values(self, events: Table) -> list[Array]:
+        """The columns that are summed; NaN in one would spoil all later sums of its user."""
+        sources = [STATISTICS[name] for name in self.statistic_names]
+        bad = missing_values({s: events[s] for s in sources if s in events})
+        if bad:
+            which = ", ".join(f"{s!r} ({n} of {len(events)} rows)" for s, n in bad.items())
+            raise DataError(f"NaN or infinity in {which}: no event was stored")
+        none = np.zeros(len(events), np.float32)
+        return [events[s] if s in events else none for s in sources]
 
     def _masks(self, events: Table, item_row: Array) -> dict[str, Array]:
         """Which events show which behaviour; kinds that the events cannot tell are absent."""
