@@ -22,6 +22,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -160,6 +161,7 @@ def build_redis(root: Path, pip: list[object], run: Callable[..., None]) -> None
 def inside(*argv: object) -> int:
     """Run the .venv's Python on ``argv`` in the checkout; its exit status."""
     with subprocess.Popen([str(part) for part in (venv_python(ROOT), *argv)], cwd=ROOT) as process:
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         while True:
             try:
                 return process.wait()
@@ -169,8 +171,8 @@ def inside(*argv: object) -> int:
 
 def jupyter(extra: list[str]) -> list[str]:
     """The command line of JupyterLab on the lessons."""
-    argv = ["-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}"]
-    argv += ["--LabApp.default_url=/lab/tree/notebooks"]
+    places = [f"--ServerApp.root_dir={ROOT}", "--LabApp.default_url=/lab/tree/notebooks"]
+    argv = ["-m", "jupyterlab", *places]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         print("[lab] running as root (a container?): JupyterLab is opened with --allow-root")
         argv += ["--allow-root"]
@@ -179,9 +181,8 @@ def jupyter(extra: list[str]) -> list[str]:
 
 def open_lab(extra: list[str]) -> int:
     """Open JupyterLab with the workbook's settings: no news pop-up, no check for updates."""
-    theirs = os.environ.get("JUPYTER_CONFIG_PATH")
-    ours = str(ROOT / "reclab" / "lab" / "jupyter")
-    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, (ours, theirs)))
+    settings = [str(ROOT / "reclab" / "lab" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, settings))
     print("[lab] opening JupyterLab; Ctrl-C stops it", flush=True)
     return inside(*jupyter(extra))
 
@@ -198,8 +199,8 @@ def notebooks(extra: list[str]) -> int:
     """Refresh is the one thing done to notebooks here, and it is asked for by name."""
     if "--refresh" not in extra:
         raise Failure("notebooks: say --refresh to execute the lessons and save them")
-    rest = [arg for arg in extra if arg != "--refresh"]
-    return inside("-m", "reclab.lab.notebooks", "refresh", *rest)
+    extra.remove("--refresh")
+    return inside("-m", "reclab.lab.notebooks", "refresh", *extra)
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

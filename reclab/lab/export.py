@@ -32,6 +32,12 @@ _TEMPLATE = """
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 {%- block jupyter_widgets -%}{%- endblock -%}
 """
+# `sendChartToCloud` would upload the chart.
+_CONFIG = {
+    "displaylogo": False,
+    "responsive": True,
+    "modeBarButtonsToRemove": ["sendChartToCloud", "lasso2d", "select2d"],
+}
 # The library's errors share no base class of their own.
 _BAD_LATEX = tuple(error for error in vars(latex_errors).values() if isinstance(error, type))
 
@@ -74,7 +80,7 @@ class _Exporter(HTMLExporter):
 
 
 def _draw(figure: dict[str, Any], div_id: str) -> str:
-    config = {"displaylogo": False, "responsive": True, **figure.get("config", {})}
+    config = {**_CONFIG, **figure.get("config", {})}
     body = {key: figure[key] for key in ("data", "layout", "frames") if key in figure}
     return pio.to_html(
         body, config, include_plotlyjs=False, full_html=False, validate=False, div_id=div_id
