@@ -79,8 +79,10 @@ class ForwardIndex:
         return self.lookup.rows(ids)
 
     def __getitem__(self, name: str) -> Array:
-        """The whole column, (n, …), without a copy: read it, do not write."""
-        return self._column(name)[: len(self)]
+        """The whole column, (n, …), as a read-only view."""
+        view = self._column(name)[: len(self)]
+        view.flags.writeable = False
+        return view
 
     def _column(self, name: str) -> Array:
         if name not in self._columns:
@@ -123,9 +125,14 @@ class ForwardIndex:
                 empty = np.zeros((0, *values.shape[1:]), values.dtype)
                 self._columns[name] = self._with_blank(empty, len(self))
             self._columns[name][rows] = values
-        for name in given:
-            self.missing.pop(name, None) if len(ids) == len(self) else None
+        self._recount_missing(given)
         self.version += 1
+
+    def _recount_missing(self, given: dict[str, Array]) -> None:
+        """Only what was put can fill a gap that the catalogue came with."""
+        for name in self.missing.keys() & given.keys():
+            left = missing_values({name: self[name]})
+            self.missing = {k: n for k, n in self.missing.items() if k != name} | left
 
     def _check(self, ids: Array, given: dict[str, Array], fresh: Array) -> None:
         for name, values in given.items():

@@ -49,11 +49,17 @@ class RowLookup:
         """One slot beyond each end answers -1, so that clipping an index is the range check."""
         low, high = (int(ordered[0]), int(ordered[-1])) if len(ordered) else (0, -1)
         self._dense: Array | None = None
-        if high - low <= 4 * len(ordered) + 1024:
+        # beyond 2^62 a difference of ids could wrap around into the array
+        if high - low <= 4 * len(ordered) + 1024 and -(1 << 62) < low and high < 1 << 62:
             self._low = low - 1
             self._dense = np.full(high - low + 3, -1, np.int64)
             self._dense[ordered - self._low] = order
         self._ordered, self._order = ordered, order
+
+    @property
+    def dense(self) -> bool:
+        """Whether the ids are compact enough for a dense array."""
+        return self._dense is not None
 
     def rows(self, ids: Array) -> Array:
         """Rows of ``ids`` (any shape) as int64; -1 where an id is unknown."""

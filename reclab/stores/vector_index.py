@@ -86,6 +86,11 @@ class VectorIndex:
         """What is in use now: flat, ivf or hnsw."""
         return self._built
 
+    @property
+    def n_masked(self) -> int:
+        """Removed vectors that the index still holds and skips."""
+        return len(self._live) - len(self)
+
     def _kind_for(self, n: int) -> str:
         if self.kind != "auto":
             return self.kind
@@ -150,7 +155,7 @@ class VectorIndex:
         if self._built == "ivf" and n > 2 * self._trained_on:
             return True
         limit = 0.0 if self._built == "flat" else 0.25
-        return len(self._live) - len(self) > limit * len(self._live)
+        return self.n_masked > limit * len(self._live)
 
     def _held(self) -> tuple[Array, Array]:
         """Ids and vectors that are live."""
