@@ -121,10 +121,11 @@ class Exercise:
         judge = self.task.judge
         where = judge.running[-1] if isinstance(judge, Probe) and judge.running else ""
         case = f" on the case “{where}”" if where else ""
-        told = [
-            f"Too slow: stopped after {self.task.limit_s:g} s{case}. Ours needs well under 1 s.",
-            self.task.when_slow,
-        ]
+        told = [f"Too slow: stopped after {self.task.limit_s:g} s{case}."]
+        if isinstance(judge, Probe) and len(judge.running) == 1:
+            told.append("A case this small points to a loop that never ends.")
+        else:
+            told.append(self.task.when_slow)
         if still_running:
             told.append("It could not be stopped and still runs; restarting the kernel ends it.")
         return tuple(told)

@@ -144,9 +144,21 @@ def test_an_endless_loop_is_stopped_and_told(swallow):
     quick = dataclasses.replace(SIMILARITY, limit_s=0.3)
     message = check(quick, endless)
     assert "Too slow: stopped after 0.3 s on the case “three users, four items”" in message
+    assert "a loop that never ends" in message
     counted = len(ticks)
     time.sleep(0.1)
     assert len(ticks) == counted  # it no longer runs
+
+
+def test_a_loop_that_is_only_slow_on_many_items_is_told_what_to_replace_it_by():
+    def slow_on_many(taken):
+        while taken.shape[1] > 100:
+            time.sleep(0.001)
+        return SIMILARITY.solution(taken)
+
+    message = check(dataclasses.replace(SIMILARITY, limit_s=0.5), slow_on_many)
+    assert "on the case “200 users, 300 items”" in message
+    assert "taken.T @ taken, counts all pairs at once" in message
 
 
 def test_what_cannot_be_stopped_is_said_to_run_on():

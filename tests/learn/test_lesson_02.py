@@ -56,7 +56,7 @@ def test_the_solution_as_it_is_shown_is_correct(task):
     code = str(Exercise(task).solution()).split("\n", 1)[1]
     body = code[: code.index(task.why.split()[0] + " " + task.why.split()[1])]
     lines = [line[2:] for line in body.splitlines()]
-    function = defined("from reclab.core.types import Array\n" + "\n".join(lines))
+    function = defined("\n".join(lines))
     assert state(task, function)[0] == CORRECT
 
 

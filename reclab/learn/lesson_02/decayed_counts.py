@@ -15,8 +15,8 @@ from reclab.learn.probe import Case, Misconception, Probe
 
 
 def decayed_counts(
-    item_row: Array, time_ms: Array, now_ms: int, half_life_h: float, n_items: int
-) -> Array:
+    item_row: np.ndarray, time_ms: np.ndarray, now_ms: int, half_life_h: float, n_items: int
+) -> np.ndarray:
     """(events,) item rows and times -> (n_items,) decayed counts as of ``now_ms``."""
     known = (time_ms < now_ms) & (item_row >= 0)
     age_h = (now_ms - time_ms[known]) / 3_600_000

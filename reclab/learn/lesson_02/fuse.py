@@ -16,10 +16,15 @@ from reclab.learn.probe import Case, Misconception, Probe
 
 
 def fuse(
-    p_click: Array, p_long_view: Array, watch_sec: Array, a: float, b: float, c: float
-) -> Array:
+    p_click: np.ndarray,
+    p_long_view: np.ndarray,
+    watch_sec: np.ndarray,
+    a: float,
+    b: float,
+    c: float,
+) -> np.ndarray:
     """(n,) predictions and their exponents -> (n,) scores."""
-    return np.asarray(p_click**a * p_long_view**b * watch_sec**c)
+    return p_click**a * p_long_view**b * watch_sec**c
 
 
 def _weighted_sum(

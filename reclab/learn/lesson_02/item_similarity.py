@@ -17,7 +17,7 @@ from reclab.learn.exercise import Task
 from reclab.learn.probe import Case, Misconception, Probe
 
 
-def item_similarity(taken: Array) -> Array:
+def item_similarity(taken: np.ndarray) -> np.ndarray:
     """(users, items) 0/1 -> (items, items) cosine of the columns, zero on the diagonal."""
     both = taken.T @ taken  # (items, items): users who took both
     count = np.diag(both).copy()  # (items,): users who took each
@@ -43,6 +43,10 @@ def _raw_counts(taken: Array) -> Array:
     both = taken.T @ taken
     np.fill_diagonal(both, 0)
     return both
+
+
+def _counts_with_diagonal(taken: Array) -> Array:
+    return np.asarray(taken.T @ taken)
 
 
 def _given_the_first(taken: Array) -> Array:
@@ -76,6 +80,12 @@ def _between_users(taken: Array) -> Array:
     return item_similarity(taken.T)
 
 
+_COUNTS = Misconception(
+    "counts of common users, not a cosine",
+    _raw_counts,
+    "A blockbuster shares users with everything, so it becomes the neighbour of everything "
+    "and retrieval turns into a popularity list. Divide by sqrt(n_i n_j).",
+)
 _DIAGONAL = Misconception(
     "the diagonal is still there",
     _diagonal_kept,
@@ -85,12 +95,8 @@ _DIAGONAL = Misconception(
 MISCONCEPTIONS = (
     _DIAGONAL,
     Misconception(_DIAGONAL.name, _diagonal_of_ones, _DIAGONAL.message),
-    Misconception(
-        "counts of common users, not a cosine",
-        _raw_counts,
-        "A blockbuster shares users with everything, so it becomes the neighbour of everything "
-        "and retrieval turns into a popularity list. Divide by sqrt(n_i n_j).",
-    ),
+    _COUNTS,
+    Misconception(_COUNTS.name, _counts_with_diagonal, _COUNTS.message),
     Misconception(
         "divided by one item's count only",
         _given_the_first,

@@ -19,7 +19,7 @@ from reclab.learn.probe import Case, Misconception, Probe, shown
 SLACK = 1e-5
 
 
-def mmr(score: Array, similarity: Array, k: int, lam: float) -> list[int]:
+def mmr(score: np.ndarray, similarity: np.ndarray, k: int, lam: float) -> list[int]:
     """(n,) scores and (n, n) similarities -> the k chosen positions, in the order chosen."""
     chosen: list[int] = []
     nearest = np.zeros(len(score), np.float32)  # to the closest one chosen so far
