@@ -14,7 +14,6 @@ import getpass
 import importlib.util
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -100,8 +99,8 @@ class RedisServer:
             return
         self.data_folder.mkdir(parents=True, exist_ok=True)
         link = self.data_folder / "in_use"
-        if link.is_symlink() and not link.exists():
-            link.unlink()  # its owner is dead and reaped
+        if link.is_symlink() and (_reap(link.readlink()) or not link.exists()):
+            link.unlink()
         try:
             link.symlink_to(self.folder)
         except FileExistsError:
@@ -186,21 +185,23 @@ def _place() -> str:
     try:
         return os.readlink("/proc/self/ns/pid").strip("pid:[]")
     except OSError:
-        return socket.gethostname().split(".")[0].replace("-", "")[:12]
+        return "host"
 
 
 def reap_orphans() -> list[Path]:
     """Shut down the servers whose owner is dead, remove their folders, and return these."""
-    reaped = []
-    for folder in run_root().glob("*-*-*-*"):
-        pid, started, place, _ = folder.name.split("-", 3)
-        if place != _place() or _lives(int(pid), int(started)):
-            continue
-        _shut_down(folder / "redis.sock")
-        _kill_server_of(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-        reaped.append(folder)
-    return reaped
+    return [folder for folder in run_root().glob("*-*-*-*") if _reap(folder)]
+
+
+def _reap(folder: Path) -> bool:
+    """Shut down the server of a folder and remove it, if its owner is dead."""
+    pid, started, place, _ = folder.name.split("-", 3)
+    if place != _place() or _lives(int(pid), int(started)):
+        return False
+    heard = _shut_down(folder / "redis.sock")
+    _kill_server_of(folder, STOP_S if heard else 0.0)
+    shutil.rmtree(folder, ignore_errors=True)
+    return True
 
 
 def _lives(pid: int, started: int) -> bool:
@@ -213,27 +214,30 @@ def _lives(pid: int, started: int) -> bool:
         return False
 
 
-def _shut_down(path: Path) -> None:
-    """Ask the server to leave; an append-only file is flushed first."""
+def _shut_down(path: Path) -> bool:
+    """Ask the server to leave; an append-only file is flushed first. Whether it heard."""
     client = redis.Redis(
         unix_socket_path=str(path), socket_timeout=STOP_S, retry=Retry(NoBackoff(), 0)
     )
     try:
         client.shutdown()
+        return True
+    except redis.TimeoutError:
+        return False  # it hangs and will be killed
     except redis.RedisError:
-        pass  # it is gone already, or hangs and will be killed
+        return True  # it is gone already
     finally:
         client.close()
 
 
-def _kill_server_of(folder: Path) -> None:
+def _kill_server_of(folder: Path, patience_s: float) -> None:
     """Wait for an orphan to leave, kill it when it does not. Its command line must name the
     folder, so that no other process with its number is hit."""
     try:
         process = psutil.Process(int((folder / "redis.pid").read_text()))
         if not any(folder.name in word for word in process.cmdline()):
             return
-        psutil.wait_procs([process], timeout=STOP_S)
+        psutil.wait_procs([process], timeout=patience_s)
         if process.is_running():
             process.kill()
     except (OSError, ValueError, psutil.Error):
