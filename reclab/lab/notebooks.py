@@ -171,7 +171,7 @@ def save(nb: NotebookNode, path: Path) -> int:
     if size > LIMIT_BYTES:
         sizes = [len(str(cell.get("outputs", ""))) for cell in nb.cells]
         raise LessonError(
-            f"{path.name}: {size // 1000} KB, more than {LIMIT_BYTES // 1000} KB; the largest "
+            f"{path.name}: {size / 1000:.1f} KB, more than {LIMIT_BYTES // 1000} KB; the largest "
             f"output is that of cell {sizes.index(max(sizes)) + 1} (draw fewer points, or round "
             "them). Not saved."
         )
