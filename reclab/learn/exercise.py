@@ -94,7 +94,7 @@ class Exercise:
         """One more hint at each call."""
         total = len(self.task.hints)
         if self.hints_shown >= total:
-            text = f"That were all {total} hints. ex.solution() shows our code, and why."
+            text = f"Those were all {total} hints. ex.solution() shows our code, and why."
             return Card(f"No more hints · {self.task.id}", (text,))
         text = self.task.hints[self.hints_shown]
         self.hints_shown += 1
