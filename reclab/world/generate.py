@@ -207,6 +207,8 @@ class Platform:
         came = count > 0
         rate = np.bincount(user, long_view, minlength=n)[came] / count[came]
         self.satisfaction[came] = 0.5 * rate + 0.5 * self.habit[came]  # one day is noisy
+        away = ~came  # what was liked or not fades
+        self.satisfaction[away] += 0.3 * (self.habit[away] - self.satisfaction[away])
         self.habit[came] += 0.1 * (rate - self.habit[came])
 
     def close(self) -> World:

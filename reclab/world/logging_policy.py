@@ -10,6 +10,7 @@ Simplified: no ranking model; one list a user, walked from the top.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -29,9 +30,11 @@ class PolicyConfig:
 
     mix: tuple[float, ...] = (0.75, 0.12, 0.10, 0.03)  # share of slots by channel; random flagged
     refit_days: int = 2  # days between fits of the personal lists
-    rank: int = 16  # factors: the hidden style has 8
-    list_length: int = 400  # items a user: two days of a heavy user
-    pool: int = 25_000  # most items that a fit scores: keeps a million items affordable
+    rank: int = 8  # factors
+    factor_weight: float = 0.2  # shrinkage of the factors: at this density most of them is noise
+    mean_weight: float = 0.5  # of an item's mean beside the match of tastes
+    list_length: int = 200  # items a user: two days of a heavy user
+    pool: int = 12_000  # items in the index: two thirds the best by record, the rest at random
     hot_items: int = 300  # length of the hot list
     fresh_items: int = 500  # the latest items that the fresh channel draws from
     spare: int = 4  # candidates beyond the page, for those already seen
@@ -39,9 +42,9 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         check_float("sum of PolicyConfig.mix", sum(self.mix), 0.999, 1.001, "1")
         check_int("PolicyConfig.refit_days", self.refit_days, 1, 1000, "2")
-        check_int("PolicyConfig.rank", self.rank, 1, 128, "16")
-        check_int("PolicyConfig.list_length", self.list_length, 10, 10_000, "400")
-        check_int("PolicyConfig.pool", self.pool, 100, 10_000_000, "25000")
+        check_int("PolicyConfig.rank", self.rank, 1, 128, "8")
+        check_int("PolicyConfig.list_length", self.list_length, 10, 10_000, "200")
+        check_int("PolicyConfig.pool", self.pool, 100, 10_000_000, "12000")
         check_int("PolicyConfig.hot_items", self.hot_items, 1, 1_000_000, "300")
 
 
@@ -61,6 +64,11 @@ class SeenItems:
             bool
         )
 
+    def table(self, users: slice, item: Array) -> Array:
+        """(n, k) bool for every one of ``users`` with every one of ``item`` (k,)."""
+        bits = np.unpackbits(self._bytes[users], axis=1, bitorder="little").view(bool)
+        return np.take(bits, item & (self.BITS - 1), axis=1)
+
     def add(self, user: Array, item: Array, shown: Array) -> None:
         """Mark items (n, k) where ``shown`` (n, k); each user appears once."""
         slot = item & (self.BITS - 1)
@@ -79,9 +87,9 @@ class LoggingPolicy:
         self._profile_sum = np.zeros((n, N_TOPICS))
         self._profile_n = np.zeros((n, N_TOPICS))
         rows, cols = np.nonzero(declared >= 0)
-        # A ticked topic counts like six exposures at +.5 until behaviour outweighs it.
-        self._profile_sum[rows, declared[rows, cols]] += 3.0
-        self._profile_n[rows, declared[rows, cols]] += 6.0
+        # A ticked topic counts like 15 exposures at +1/3 until behaviour outweighs it.
+        self._profile_sum[rows, declared[rows, cols]] += 5.0
+        self._profile_n[rows, declared[rows, cols]] += 15.0
         self._user_n = np.zeros(n)
         self._user_sum = np.zeros(n)
         self._item_n, self._item_sum, self._recent = np.zeros(0), np.zeros(0), np.zeros(0)
@@ -103,13 +111,15 @@ class LoggingPolicy:
         self._item_n += np.bincount(item, minlength=n_items)
         self._item_sum += np.bincount(item, residual, minlength=n_items)
         self._recent = 0.5 * self._recent + np.bincount(item, long_view, minlength=n_items)
-        weights = self.catalogue.weights[item]
-        shape = (len(user), n_users)
-        who = sparse.csr_array((np.ones(len(user)), (np.arange(len(user)), user)), shape=shape)
         # topics over- or under-perform against the item's mean, or all would look alike
-        mean = self._item_sum / (self._item_n + 10.0)
-        self._profile_sum += who.T @ (weights * (residual - 0.5 * mean[item])[:, None])
-        self._profile_n += who.T @ weights
+        gain = residual - 0.5 * (self._item_sum / (self._item_n + 10.0))[item]
+        for k in range(3):
+            tag = self.catalogue.tags[item, k].astype(np.int64)
+            has = np.flatnonzero(tag >= 0)
+            weight = self.catalogue.weights[item[has], tag[has]].astype(np.float64)
+            cell, size = user[has] * N_TOPICS + tag[has], n_users * N_TOPICS
+            self._profile_sum += np.bincount(cell, weight * gain[has], size).reshape(-1, N_TOPICS)
+            self._profile_n += np.bincount(cell, weight, size).reshape(-1, N_TOPICS)
         creator = self.catalogue.creator[item]
         cells = sparse.coo_array((residual, (user, creator)), shape=self._by_creator.shape)
         self._by_creator = self._by_creator + cells.tocsr()
@@ -139,40 +149,41 @@ class LoggingPolicy:
         pool = self._pool(chance)
         users, items = self._vectors(pool)
         length = min(self.config.list_length, len(pool))
-        keep = min(len(pool) - 1, length + length // 4)
         lists = np.empty((len(users), length), np.int32)
-        rough_items = items.T.astype(np.float32)
         for start in range(0, len(users), 500):
-            block = users[start : start + 500]
-            # float32 finds the head; float64 orders it, so that no machine's rounding decides
-            rough = block.astype(np.float32) @ rough_items
-            head = np.argpartition(-rough, keep, axis=1)[:, :keep]
-            head.sort(1)
-            score = np.einsum("nd,nkd->nk", block, items[head])
-            order = np.argsort(-score, axis=1, kind="stable")[:, :length]
-            lists[start : start + 500] = pool[np.take_along_axis(head, order, 1)]
+            block = slice(start, start + 500)
+            score = users[block] @ items.T
+            score[self.seen.table(block, pool)] = -(2.0**24)
+            lists[block] = pool[best_rows(score, length)]
         self._lists = lists
         self._next[:] = 0
 
     def _pool(self, chance: np.random.Generator) -> Array:
-        """(m,) ascending item rows that the fit scores: all, or the popular and a random rest."""
+        """(m,) ascending item rows in the index: those with the best record, and a random rest."""
         n = len(self.catalogue)
         if n <= self.config.pool:
             return np.arange(n)
-        known = np.argsort(-(self._item_sum + 1e-9 * self._audience()), kind="stable")
-        picked = chance.choice(n, self.config.pool // 2, replace=False)
-        return np.union1d(known[: self.config.pool // 2], picked)
+        n_known, n_tried = self.config.pool * 2 // 3, self.config.pool // 3
+        record = self._item_sum / (self._item_n + 20.0)
+        known = np.lexsort((-self._audience(), -record))[:n_known]
+        return np.union1d(known, chance.choice(n, n_tried, replace=False))
 
     def _vectors(self, pool: Array) -> tuple[Array, Array]:
-        """(n_users, d) and (m, d) whose inner product is the score, float64."""
+        """(n_users, d) and (m, d) whose inner product is the score, in whole numbers."""
         rank = min(self.config.rank, min(self._by_creator.shape) - 1)
-        tags = self._profile_sum / (self._profile_n + 6.0)
-        factors, creators = spectral(self._by_creator, self._user_n, rank)
+        tags = self._profile_sum / (self._profile_n + 15.0)
+        made = self.catalogue.creator
+        creator_n = np.bincount(made, self._item_n, minlength=self._by_creator.shape[1])
+        factors, creators = spectral(self._by_creator, self._user_n, creator_n, rank)
+        factors *= self.config.factor_weight
         mean = (self._item_sum / (self._item_n + 20.0))[pool]
-        users = np.concatenate([tags, factors, np.ones((len(tags), 1))], 1)
-        creator = self.catalogue.creator[pool]
-        items = [self.catalogue.weights[pool].astype(np.float64), creators[creator], mean[:, None]]
-        return users, np.concatenate(items, 1)
+        users = np.concatenate([tags, factors, np.full((len(tags), 1), 0.125)], 1)
+        creator = creators[self.catalogue.creator[pool]]
+        items = np.concatenate(
+            [self.catalogue.weights[pool], creator, 8.0 * self.config.mean_weight * mean[:, None]],
+            1,
+        )
+        return whole(users, 4096), whole(items, 256)
 
     # -- serving ----------------------------------------------------------------------------
 
@@ -219,17 +230,51 @@ class LoggingPolicy:
         return item
 
 
-def spectral(cells: sparse.csr_array, user_n: Array, rank: int) -> tuple[Array, Array]:
-    """Factors (n_users, rank), (n_creators, rank) of the residual sums ``cells``, damped for those
-    with few impressions, by four steps of subspace iteration in float64."""
-    creator_n = np.maximum(np.asarray(abs(cells).sum(0)).ravel(), 0.0)
+def whole(vectors: Array, per_unit: int) -> Array:
+    """Vectors in whole numbers of 1 / ``per_unit``, as float32. Sums of products of whole numbers
+    below 2^24 are exact in float32, so that no machine's rounding decides who is shown what."""
+    return np.rint(vectors * per_unit).astype(np.float32)
+
+
+def best_rows(score: Array, k: int) -> Array:
+    """(n, k) columns of the largest of ``score`` (n, m) in each row, best first. A threshold read
+    off every eighth column cuts a head somewhat longer than ``k``, which alone is sorted."""
+    n, m = score.shape
+    # 1.25 k plus three standard deviations of the sampled count: too short a head is rare
+    place = int(np.ceil((1.25 * k + 3.0 * np.sqrt(8.0 * k)) / 8.0))
+    sample = score[:, ::8]
+    if place >= sample.shape[1]:
+        return np.argsort(-score, axis=1, kind="stable")[:, :k]
+    threshold = np.partition(sample, -place, axis=1)[:, -place, None]
+    flat = np.flatnonzero(score >= threshold)
+    row = flat // m
+    count = np.bincount(row, minlength=n)
+    slot = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    head = np.zeros((n, max(k, int(count.max()))), np.int64)
+    loss = np.full(head.shape, np.inf, np.float32)
+    head[row, slot] = flat - row * m
+    loss[row, slot] = -score.ravel()[flat]
+    order = np.argsort(loss, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(head, order, 1)
+
+
+def spectral(cells: Any, user_n: Array, creator_n: Array, rank: int) -> tuple[Array, Array]:
+    """Factors F (n_users, rank) and G (n_creators, rank), F · G = expected residual of one more
+    impression, from the residual sums ``cells`` and the impressions of each: the sums divided by
+    sqrt(n_u n_c) are cut to ``rank`` by four steps of subspace iteration, in float64."""
     left, right = 1.0 / np.sqrt(user_n + 30.0), 1.0 / np.sqrt(creator_n + 10.0)
     scaled = (sparse.diags_array(left) @ cells @ sparse.diags_array(right)).tocsr()
     turned = scaled.T.tocsr()
     basis = np.cos(np.outer(np.arange(1, cells.shape[1] + 1), np.arange(1, rank + 1)))
-    basis, _ = np.linalg.qr(basis)
     for _ in range(4):
-        basis, _ = np.linalg.qr(turned @ (scaled @ basis))
-    users = scaled @ basis
-    # back to the scale of a residual per impression
-    return users * left[:, None] * 4.0, basis / right[:, None] * 0.25
+        basis = orthonormal(turned @ (scaled @ orthonormal(basis)))
+    users, creators = (scaled @ basis) * left[:, None], basis * right[:, None]
+    size = np.abs(creators).max() + 1e-12  # balance, so that both survive rounding
+    return users * (size * user_n.sum()), creators / size
+
+
+def orthonormal(basis: Array) -> Array:
+    """Columns spanning the same space, orthonormal (Cholesky of the small Gram matrix)."""
+    gram = basis.T @ basis
+    gram[np.diag_indices_from(gram)] += 1e-12 * np.trace(gram) + 1e-300
+    return np.asarray(np.linalg.solve(np.linalg.cholesky(gram), basis.T).T)

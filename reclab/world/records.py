@@ -166,19 +166,20 @@ def interactions(rows: dict[str, Array], users: Users, items: Catalogue) -> Tabl
 
 def daily(shown: Table, rows: dict[str, Array]) -> Table:
     """Table 2.3 rolled up: one row for each day, user and item."""
-    day = (shown["time_ms"] // DAY_MS).astype(np.int64)
-    n_items = int(rows["item"].max()) + 1
-    n_users = int(rows["user"].max()) + 1
+    day = shown["time_ms"] // DAY_MS
+    n_items, n_users = int(rows["item"].max()) + 1, int(rows["user"].max()) + 1
     key = (day * n_users + rows["user"]) * n_items + rows["item"]
-    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    order = np.argsort(key, kind="stable")
+    start = np.flatnonzero(np.diff(key[order], prepend=-1))
+    first = order[start]
 
-    def total(values: Array) -> Array:
-        return np.bincount(inverse, values, minlength=len(first))
+    def total(values: Array, kind: str = "int32") -> Array:
+        return np.add.reduceat(values[order].astype(kind), start)
 
     same = ("req_id", "user_id", "device_id", "video_id", "author_id", "author_device_id")
     columns = {name: shown[name][first] for name in same}
-    columns |= {"day": day[first], "impressions": np.bincount(inverse, minlength=len(first))}
-    columns |= {"clicks": total(rows["click"]), "watch_sec": total(rows["seconds"])}
+    columns |= {"day": day[first], "impressions": np.diff(start, append=len(order))}
+    columns |= {"clicks": total(rows["click"]), "watch_sec": total(rows["seconds"], "float64")}
     for kind in ("like", "comment", "share", "forward"):
         columns[f"{kind}_cnt"] = total(rows[kind])
     return conform("daily", Table(columns))
