@@ -16,6 +16,7 @@ import numpy as np
 
 from reclab.core.clock import DAY_MS, HOUR_MS
 from reclab.core.tables import Array, Table, conform
+from reclab.datasets.keys import codes, stable_order
 from reclab.datasets.report import LoadedLogs, LoadReport, no_rows
 
 Columns = dict[str, Array]
@@ -62,7 +63,7 @@ def _log_table(report: LoadReport, log: Columns) -> Table:
     table = conform("interactions", Table(columns))
     if (np.diff(when) >= 0).all():
         return table
-    return table.take(np.argsort(when, kind="stable"))
+    return table.take(stable_order(when))
 
 
 def _no_log() -> Table:
@@ -112,11 +113,11 @@ SUMS = {
 def roll_up(shown: Table) -> Table:
     """Table 2.3 by day: one row per (day, user, item). ``impressions`` only where the log holds
     what was shown and not only what was clicked or rated."""
-    users, user_row = np.unique(shown["user_id"], return_inverse=True)
-    items, item_row = np.unique(shown["video_id"], return_inverse=True)
+    users, user_row = codes(shown["user_id"])
+    items, item_row = codes(shown["video_id"])
     day = shown["time_ms"] // DAY_MS
     key = (day * len(users) + user_row) * len(items) + item_row
-    order = np.argsort(key, kind="stable")
+    order = np.argsort(key)
     near = key[order]
     starts = np.flatnonzero(np.concatenate([[True], near[1:] != near[:-1]]))
     first = order[starts]

@@ -18,7 +18,9 @@ import numpy as np
 
 from reclab.core.tables import Table
 from reclab.datasets.assemble import Columns, assemble, tag_matrix
-from reclab.datasets.readers import Field, read_rows
+from reclab.datasets.cells import EPOCH_MS, Field
+from reclab.datasets.keys import first_rows
+from reclab.datasets.readers import read_rows
 from reclab.datasets.report import LoadedLogs, LoadReport
 
 ROLES = {
@@ -35,7 +37,7 @@ CLICKS = (
     Field("session_start", required=False, low=0),
     Field("session_size", required=False, low=0),
     Field("click_article_id", low=0),
-    Field("click_timestamp", low=0),
+    Field("click_timestamp", **EPOCH_MS),
     Field("click_environment", required=False),
     Field("click_deviceGroup", required=False),
     Field("click_os", required=False),
@@ -94,7 +96,7 @@ def _sessions(log: Columns) -> dict[str, Table]:
     """Epoch time of the start of each session: the base of lateness."""
     if "session_start" not in log:
         return {}
-    ids, first = np.unique(log["session_id"], return_index=True)
+    ids, first = first_rows(log["session_id"])
     start = log["session_start"][first]
     return {"sessions": Table({"session_id": ids, "start_epoch_ms": start})}
 

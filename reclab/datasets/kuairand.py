@@ -21,7 +21,9 @@ import numpy as np
 from reclab.core.errors import DataError
 from reclab.core.tables import Array, Table
 from reclab.datasets.assemble import NO_DATE, Columns, assemble, numbered_tags
-from reclab.datasets.readers import Dialect, Field, read_rows
+from reclab.datasets.cells import EPOCH_MS, Field
+from reclab.datasets.keys import first_rows
+from reclab.datasets.readers import Dialect, read_rows
 from reclab.datasets.report import LoadedLogs, LoadReport
 
 CSV = r"\.csv(\.gz)?"
@@ -49,7 +51,7 @@ FLAGS = {
 LOG = (
     Field("user_id", low=0),
     Field("video_id", low=0),
-    Field("time_ms", low=0),
+    Field("time_ms", **EPOCH_MS),
     *(Field(name, low=0, high=1) for name in FLAGS),
     Field("play_time_ms", low=0),
     Field("duration_ms", low=0),
@@ -206,7 +208,7 @@ def _checked(
 
 def _with_logged_duration(items: Columns | None, rows: Columns) -> Columns:
     """Durations that the catalogue lacks are read off the log (0 there means unknown)."""
-    ids, first = np.unique(rows["video_id"], return_index=True)
+    ids, first = first_rows(rows["video_id"])
     length = rows["duration_ms"][first] / 1000
     length = np.where(length > 0, length, np.nan)
     if items is None:

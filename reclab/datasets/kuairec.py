@@ -19,8 +19,10 @@ import numpy as np
 
 from reclab.core.tables import Array, Table
 from reclab.datasets.assemble import Columns, assemble, numbered_tags
+from reclab.datasets.cells import EPOCH_SEC, Field
+from reclab.datasets.keys import first_rows
 from reclab.datasets.kuairand import PEOPLE, midnight_ms, watched
-from reclab.datasets.readers import Dialect, Field, read_rows
+from reclab.datasets.readers import Dialect, read_rows
 from reclab.datasets.report import LoadedLogs, LoadReport
 
 CSV = r"\.csv(\.gz)?"
@@ -43,7 +45,7 @@ VIEWS = (
     Field("video_id", low=0),
     Field("play_duration", low=0),
     Field("video_duration", low=0),
-    Field("timestamp", "float", low=0),
+    Field("timestamp", "float", **EPOCH_SEC),
 )
 CATEGORIES = (Field("video_id", low=0), Field("feat", "text", required=False))
 CAPTIONS = (
@@ -112,7 +114,7 @@ def _items(
     if "daily" in files:
         parts.append(_days(read_rows(files["daily"], DAYS, report, QUOTED)))
     elif rows is not None:
-        ids, first = np.unique(rows["video_id"], return_index=True)
+        ids, first = first_rows(rows["video_id"])
         parts.append({"video_id": ids, "duration_sec": rows["video_duration"][first] / 1000})
     return (_overlay(parts), tag_names) if parts else (None, ())
 

@@ -17,16 +17,17 @@ import numpy as np
 
 from reclab.core.tables import Array, Table
 from reclab.datasets.assemble import NO_DATE, Columns, assemble, named_tags
-from reclab.datasets.readers import Dialect, Field, read_rows
+from reclab.datasets.cells import EPOCH_SEC, Field
+from reclab.datasets.readers import Dialect, read_rows
 from reclab.datasets.report import LoadedLogs, LoadReport
 
 ROLES = {
     "u_data": r"u\.data(\.gz)?",
     "u_item": r"u\.item(\.gz)?",
     "u_user": r"u\.user(\.gz)?",
-    "inter": r"ml-100k\.inter(\.gz)?",
-    "item": r"ml-100k\.item(\.gz)?",
-    "user": r"ml-100k\.user(\.gz)?",
+    "inter": r"ml-[\w-]+\.inter(\.gz)?",
+    "item": r"ml-[\w-]+\.item(\.gz)?",
+    "user": r"ml-[\w-]+\.user(\.gz)?",
     "ratings": r"ratings\.csv(\.gz)?",
     "movies": r"movies\.csv(\.gz)?",
 }
@@ -42,12 +43,11 @@ GENRES = (
     "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
 
-ID = {"low": 0}
 RATINGS = (
     Field("user_id", low=0),
     Field("item_id", low=0),
     Field("rating", "float", low=0.5, high=5.0),
-    Field("timestamp", "float", low=0),
+    Field("timestamp", "float", **EPOCH_SEC),
 )
 RATINGS_CSV = (Field("userId", low=0), Field("movieId", low=0), *RATINGS[2:])
 PEOPLE = (

@@ -10,6 +10,7 @@ Reference: RFC 4180 for quoting; Apache Arrow's CSV reader.
 Simplified: industry declares such schemas once, in a catalogue, for all readers.
 """
 
+import csv
 import gzip
 import re
 import zlib
@@ -25,27 +26,9 @@ import pyarrow.parquet as pq
 
 from reclab.core.errors import DataError
 from reclab.core.tables import Array
+from reclab.datasets.cells import NULLS, TYPES, Field, clean, joined
+from reclab.datasets.keys import repeated
 from reclab.datasets.report import LoadReport, RejectedRows, as_rows
-
-NULLS = ["", "NaN", "nan", "NULL", "null", "None", "NA", "\\N"]
-TYPES = {"int": pa.int64(), "float": pa.float64(), "text": pa.string()}
-WORD = {"int": "a whole number", "float": "a number"}
-PATTERN = {
-    "int": r"^[+-]?\d{1,18}(\.0*)?$",
-    "float": r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$",
-}
-
-
-@dataclass(frozen=True)
-class Field:
-    """One column of a source: name, kind (int, float, text), range. A required column must exist
-    and have a usable value in each row; elsewhere a missing value becomes -1, NaN or ''."""
-
-    name: str
-    kind: str = "int"
-    required: bool = True
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +62,7 @@ def read_rows(
             report.notes.append(f"{path.name} is empty")
             continue
         table, rows = _read_file(path, fields, dialect or Dialect(), report)
-        columns, good = _clean(table, fields, path.name, rows, report.rejected)
+        columns, good = clean(table, fields, path.name, rows, report.rejected)
         parts.append({name: values[good] for name, values in columns.items()})
         sources.append((path.name, rows[good]))
     if not parts:
@@ -148,12 +131,24 @@ def _csv(
     names = header(path, dialect)
     wanted = _wanted(path, names, fields)
     types = {f.name: TYPES[f.kind] for f in fields}
-    if not dialect.quoted and dialect.encoding == "utf8":
+    if dialect.encoding == "utf8":
         try:
-            return _parse(path, names, wanted, types, dialect), as_rows([])
+            table = _parse(path, names, wanted, types, dialect)
+            if not dialect.quoted or table.num_rows == _lines(path) - (not dialect.names):
+                return table, as_rows([])  # and no quote reaches beyond its line
         except pa.ArrowInvalid:
             pass  # some line does not fit: look at each with care
     return _careful_csv(path, names, wanted, dialect, rejected)
+
+
+def _lines(path: Path, chunk: int = 1 << 22) -> int:
+    """Lines of a text file; the last one may lack its line break."""
+    count, last = 0, b"\n"
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        while block := file.read(chunk):
+            count += block.count(b"\n")
+            last = block[-1:]
+    return count + (last != b"\n")
 
 
 def _parse(source, names, wanted, types, dialect, on_invalid=None):  # type: ignore[no-untyped-def]
@@ -196,10 +191,9 @@ def _careful_csv(
 
     types = dict.fromkeys(wanted, pa.binary())
     table = _parse(pa.BufferReader(data), names, wanted, types, dialect, keep)
-    if dialect.quoted and _swallowed(data, table, dialect):
+    if dialect.quoted and _swallowed(data, table, bad, dialect):
         bad.clear()
-        data = _blank_unbalanced(data, first, dialect, bad)
-        table = _parse(pa.BufferReader(data), names, wanted, types, dialect, keep)
+        table = _line_by_line(data, names, wanted, dialect, bad)
     for reason in {why for _, why, _ in bad}:
         rows = [(number, text) for number, why, text in bad if why == reason]
         text = pa.array([t for _, t in rows], pa.string())
@@ -207,140 +201,42 @@ def _careful_csv(
     return table, as_rows(sorted(number for number, _, _ in bad))
 
 
-def _swallowed(data: bytes, table: pa.Table, dialect: Dialect) -> bool:
-    """Has a stray quote eaten lines? Quotes come in pairs, and a cell that holds a line break
-    followed by a number and a delimiter has most likely eaten the start of another row."""
-    if data.count(b'"') % 2:
+def _swallowed(
+    data: bytes, table: pa.Table, bad: list[tuple[int, str, str]], dialect: Dialect
+) -> bool:
+    """Has a stray quote eaten lines? Quotes come in pairs, no bad row spans lines, and a cell with
+    a line break before a number and a delimiter has most likely eaten the start of a row."""
+    if data.count(b'"') % 2 or any("\n" in text.strip() for _, _, text in bad):
         return True
     pattern = r"\n\d+" + re.escape(dialect.delimiter)
     hits = (pc.any(pc.match_substring_regex(column, pattern)).as_py() for column in table.columns)
     return any(hits)
 
 
-def _blank_unbalanced(
-    data: bytes, first: int, dialect: Dialect, bad: list[tuple[int, str, str]]
-) -> bytes:
-    """Replace lines with an odd number of quotes by a line with too many fields, so that they
-    are rejected in their place and the others keep their row numbers."""
-    lines = data.split(b"\n")
-    for at, line in enumerate(lines):
-        if line.count(b'"') % 2:
-            lines[at] = line.replace(b'"', b"'") + dialect.delimiter.encode() * 1000
-    return b"\n".join(lines)
-
-
-def _clean(
-    table: pa.Table, fields: Sequence[Field], file: str, rows: Array, rejected: RejectedRows
-) -> tuple[dict[str, Array], Array]:
-    """(columns as arrays, mask of usable rows); the others are set aside with the first reason."""
-    why = np.zeros(table.num_rows, np.int16)
-    reasons = [""]
-    columns: dict[str, Array] = {}
-
-    def mark(mask: Array, reason: str) -> None:
-        if mask.any():
-            reasons.append(reason)
-            why[(why == 0) & mask] = len(reasons) - 1
-
-    for field in (f for f in fields if f.name in table.column_names):
-        column = table.column(field.name)
-        if not len(column):
-            columns[field.name] = np.zeros(
-                0, {"int": np.int64, "float": float}.get(field.kind, "O")
-            )
+def _line_by_line(
+    data: bytes,
+    names: Sequence[str],
+    wanted: Sequence[str],
+    dialect: Dialect,
+    bad: list[tuple[int, str, str]],
+) -> pa.Table:
+    """Read a file with broken quotes one line at a time, so that no quote reaches beyond its
+    line; rows that do span lines are lost with the broken ones, and are reported like them."""
+    lines = data.decode("utf8", "replace").split("\n")
+    lines = [line.rstrip("\r") for line in lines if line.strip("\r")][0 if dialect.names else 1 :]
+    good: list[list[str]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            cells = next(csv.reader([line], delimiter=dialect.delimiter, strict=True))
+        except csv.Error:
+            bad.append((number, "a quote is not closed", line))
             continue
-        value, wrong = _values(column, field.kind)
-        mark(wrong, f"{field.name} is not {WORD.get(field.kind, 'text')}")
-        absent = np.asarray(pc.is_null(value, nan_is_null=field.kind == "float"))
-        if field.required:
-            mark(absent, f"{field.name} is missing")
-        columns[field.name] = values = _filled(value, field.kind)
-        present = ~absent
-        if field.low is not None:
-            mark(present & (values < field.low), f"{field.name} is below {field.low:g}")
-        if field.high is not None:
-            mark(present & (values > field.high), f"{field.name} is above {field.high:g}")
-    for code, reason in enumerate(reasons[1:], start=1):
-        hit = np.flatnonzero(why == code)
-        rejected.add(file, reason, rows[hit], _joined(table.take(pa.array(hit))))
-    return columns, why == 0
-
-
-def _values(column: pa.ChunkedArray, kind: str) -> tuple[pa.ChunkedArray, Array]:
-    """(column of the declared type, mask of cells that hold something else)."""
-    wrong = np.zeros(len(column), bool)
-    of_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    if kind == "text":
-        return _text(column), wrong
-    if of_number and kind == "float":
-        return column.cast(pa.float64()), wrong
-    if pa.types.is_integer(column.type):
-        return column.cast(pa.int64()), wrong
-    if of_number:  # whole numbers held as floats, because some were missing
-        held = column.cast(pa.float64())
-        whole = pc.equal(pc.floor(held), held)
-        inside = pc.and_(whole, pc.less(pc.abs(held), 2.0**53))
-        good = pc.fill_null(inside, False)
-        value = pc.if_else(good, held, None).cast(pa.int64())
-        return value, ~np.asarray(good) & ~np.asarray(pc.is_null(held, nan_is_null=True))
-    said = pc.utf8_trim(pc.utf8_trim_whitespace(_text(column)), characters='"')
-    said = pc.if_else(pc.is_in(said, value_set=pa.array(NULLS)), None, said)
-    good = pc.fill_null(pc.match_substring_regex(said, PATTERN[kind]), False)
-    number = pc.if_else(good, said, None)
-    if kind == "int":
-        number = pc.replace_substring_regex(number, r"^\+|\.0*$", "")
-    return number.cast(TYPES[kind]), ~np.asarray(good) & np.asarray(pc.is_valid(said))
-
-
-def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """As text; bytes that are no UTF-8 become the replacement sign."""
-    try:
-        return column.cast(pa.string())
-    except pa.ArrowInvalid:
-        cells = column.to_pylist()
-        said = [None if cell is None else cell.decode("utf8", "replace") for cell in cells]
-        return pa.chunked_array([pa.array(said, pa.string())])
-
-
-def _filled(column: pa.ChunkedArray, kind: str) -> Array:
-    empty = {"int": -1, "float": float("nan"), "text": ""}[kind]
-    if column.null_count:
-        column = pc.fill_null(column, empty)
-    return np.asarray(column.to_numpy())
-
-
-def _joined(table: pa.Table) -> pa.Array:
-    """Each row as one comma-separated text."""
-    cells = [pc.fill_null(_text(column), "") for column in table.columns]
-    return pc.binary_join_element_wise(*cells, ",").combine_chunks()
-
-
-def repeated(columns: dict[str, Array], names: Sequence[str]) -> Array:
-    """(n,) bool: rows that repeat an earlier row in the named columns.
-
-    Rows are sorted by a 64-bit mix of their values, and neighbours of equal mix compared value by
-    value, so that a clash of mixes never makes two different rows equal.
-    """
-    mix = np.zeros(len(columns[names[0]]), np.uint64)
-    with np.errstate(over="ignore"):
-        for name in names:
-            values = columns[name]
-            if values.dtype == object:
-                values = np.unique(values.astype(str), return_inverse=True)[1]
-            bits = np.ascontiguousarray(values).astype("f8" if values.dtype.kind == "f" else "i8")
-            mix = (mix ^ bits.view(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
-            mix ^= mix >> np.uint64(29)
-    order = np.argsort(mix, kind="stable")
-    near = mix[order]
-    later = np.flatnonzero(near[1:] == near[:-1]) + 1
-    same = np.ones(len(later), bool)
-    for name in names:
-        now, before = columns[name][order[later]], columns[name][order[later - 1]]
-        equal = now == before
-        same &= equal | ((now != now) & (before != before)) if now.dtype.kind == "f" else equal
-    twice = np.zeros(len(mix), bool)
-    twice[order[later[same]]] = True
-    return twice
+        if len(cells) == len(names):
+            good.append(cells)
+        else:
+            bad.append((number, f"{len(cells)} fields instead of {len(names)}", line))
+    columns = list(zip(*good, strict=True)) if good else [()] * len(names)
+    return pa.table({n: pa.array(columns[names.index(n)], pa.string()) for n in wanted})
 
 
 def _set_aside(
@@ -355,5 +251,5 @@ def _set_aside(
         hit = np.flatnonzero(mask[start : start + len(rows)])
         if len(hit):
             table = pa.table({name: values[start + hit] for name, values in whole.items()})
-            rejected.add(file, reason, rows[hit], _joined(table))
+            rejected.add(file, reason, rows[hit], joined(table))
         start += len(rows)

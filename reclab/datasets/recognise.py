@@ -9,6 +9,7 @@ Simplified: industry would ask a catalogue.
 """
 
 import re
+import zlib
 from pathlib import Path
 from types import ModuleType
 
@@ -70,6 +71,11 @@ def recognise(path: str | Path) -> tuple[str, Roles]:
         raise DataError(f"{path} does not exist (expected a folder or file of a data set)")
     files = _files(path)
     by_name = {name: _roles(source, files) for name, source in SOURCES.items()}
+    logged = [name for name in SOURCES if _weight(name, by_name[name])[0]]
+    if len(logged) > 1:
+        raise DataError(
+            f"{path} holds several data sets ({', '.join(logged)}); give the folder of one"
+        )
     best = max(by_name, key=lambda name: _weight(name, by_name[name]))
     if by_name[best]:
         return best, by_name[best]
@@ -83,7 +89,7 @@ def recognise(path: str | Path) -> tuple[str, Roles]:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    inside = (p for p in path.rglob("*") if len(p.relative_to(path).parts) <= DEPTH)
+    inside = (p for depth in range(1, DEPTH + 1) for p in path.glob("/".join("*" * depth)))
     return sorted(p for p in inside if p.is_file())
 
 
@@ -117,7 +123,7 @@ def _columns(file: Path) -> list[str]:
         return header(file, Dialect())
     except DataError:
         raise
-    except (OSError, EOFError, pa.ArrowException) as error:
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         what = str(error).splitlines()[0]
         raise DataError(f"{file} is damaged or not of its kind: {what}") from error
 

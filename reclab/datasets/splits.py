@@ -88,7 +88,8 @@ def _hits(ranked: Array, history: Array, target: Array, k: int) -> Array:
         before = found.any(axis=1) & (found.argmax(axis=1) < place[some])
         again = (history[some, history.shape[1] - step + 1 :] == read[some, None]).any(axis=1)
         above[some] += before & ~again
-    return (place < ranked.shape[1]) & (place - above < k)
+    unread = ~(history == target[:, None]).any(axis=1)
+    return unread & (place < ranked.shape[1]) & (place - above < k)
 
 
 def next_clicks(logs: Logs, cut_ms: int = CUT_MS, end_ms: int = DAY_MS) -> NextClicks:
