@@ -1,0 +1,29 @@
+"""§2.2 The cascade (级联式推荐系统): the recommender of one business.
+
+    catalogue ──► retrieval ──► filters ──► pre-ranking ──► ranking ──► re-ranking ──► ten cards
+                  召回           过滤         粗排             精排          重排
+
+    request ─► batch.py                    who asks, what they liked, what they were shown
+                 │
+                 ▼
+    retrieval/popular.py     ┐
+    retrieval/item_cf.py     ├► retrieval/merge.py     many cheap channels, each remembered
+    retrieval/two_tower.py   ┘
+                 │
+                 ▼
+    filters.py                             published, no duplicate, not shown before
+                 ▼
+    pre_ranking/two_tower.py               one dot product a candidate        ┐ stages.py
+                 ▼                                                            │ holds sizes
+    ranking/features.py ► ranking/din.py ► ranking/fusion.py                  ┘ and models
+                 ▼
+    re_ranking/mmr.py (re_ranking/windows.py)    from the best items to the best list
+                 ▼
+    Slate, Trace                           every dropped candidate has a stage and a reason
+
+``pipeline.py`` is that list as code; ``ranking/training.py`` is the one loop all models learn by.
+"""
+
+from reclab.cascade.pipeline import CHANNELS, Cascade, CascadeConfig, Parts
+
+__all__ = ["CHANNELS", "Cascade", "CascadeConfig", "Parts"]

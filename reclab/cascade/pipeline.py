@@ -1,0 +1,218 @@
+"""The cascade (级联式推荐系统): retrieval -> filters -> pre-ranking -> ranking -> re-ranking.
+
+From everything to ten, in stages that get dearer per item and see fewer items:
+
+    keep_s = the n_s best of keep_{s-1} by score_s,   n_1 > n_2 > ...
+    cost   = sum_s |keep_{s-1}| c_s,                  c_1 < c_2 < ...
+
+Chapter 2, section 2.2, figure 2.2.
+Simplified: industry runs each stage as a service of its own, on sharded indexes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+from reclab.cascade.batch import read_batch
+from reclab.cascade.filters import DuplicateFilter, PublishedFilter, SeenFilter
+from reclab.cascade.pre_ranking.two_tower import PreRanker
+from reclab.cascade.ranking.din import DIN
+from reclab.cascade.ranking.features import FeatureBuilder
+from reclab.cascade.ranking.fusion import Fusion
+from reclab.cascade.ranking.training import Progress
+from reclab.cascade.re_ranking.mmr import MMRConfig, MMRStage
+from reclab.cascade.retrieval.item_cf import ItemCFChannel
+from reclab.cascade.retrieval.merge import MergeStage
+from reclab.cascade.retrieval.popular import PopularChannel
+from reclab.cascade.retrieval.two_tower import TwoTowerChannel
+from reclab.cascade.stages import PreRankStage, RankStage, top_up
+from reclab.core.errors import DataError, NotBuilt, check, check_int
+from reclab.core.pipeline import run
+from reclab.core.stage import Stage
+from reclab.core.tables import Logs, Table
+from reclab.core.types import Request, Slate, Trace, slates_of
+from reclab.stores.exposures import RecentExposures
+from reclab.stores.forward_index import ForwardIndex
+from reclab.stores.user_features import UserFeatures
+
+CHANNELS = ("popular", "item_cf", "two_tower")
+HOT_POOL = 500  # popular items that the last resort chooses from
+
+
+@dataclass(frozen=True)
+class CascadeConfig:
+    """Sizes of the funnel, in candidates a request, and what is switched on."""
+
+    retrieve: int = 1000
+    """candidates after retrieval, all channels together (10 … 100 000)"""
+    pre_rank: int = 300
+    """candidates after pre-ranking (1 … retrieve)"""
+    rank: int = 100
+    """candidates after ranking (1 … pre_rank)"""
+    channels: tuple[str, ...] = CHANNELS
+    """retrieval channels that are asked"""
+    mmr: MMRConfig = field(default_factory=MMRConfig)
+    """re-ranking: relevance against diversity, and the windows"""
+    hide_seen: bool = True
+    """drop what the user has been shown before"""
+
+    def __post_init__(self) -> None:
+        check_int("CascadeConfig.retrieve", self.retrieve, 1, 100_000, "500-4000")
+        check_int("CascadeConfig.pre_rank", self.pre_rank, 1, 100_000, "100-1000")
+        check_int("CascadeConfig.rank", self.rank, 1, 100_000, "50-200")
+        falls = f"be <= CascadeConfig.retrieve = {self.retrieve}: a funnel narrows"
+        check(self.pre_rank <= self.retrieve, "CascadeConfig.pre_rank", self.pre_rank, falls, "300")
+        falls = f"be <= CascadeConfig.pre_rank = {self.pre_rank}: a funnel narrows"
+        check(self.rank <= self.pre_rank, "CascadeConfig.rank", self.rank, falls, "100")
+        known = bool(self.channels) and set(self.channels) <= set(CHANNELS)
+        among = f"name at least one of {', '.join(CHANNELS)} and nothing else"
+        check(known, "CascadeConfig.channels", self.channels, among, "all three")
+
+
+@dataclass
+class Parts:
+    """What was fitted; shared by cascades that differ in config only."""
+
+    index: ForwardIndex
+    users: UserFeatures
+    features: FeatureBuilder
+    popular: PopularChannel
+    item_cf: ItemCFChannel
+    two_tower: TwoTowerChannel
+    pre_ranker: PreRanker
+    ranker: DIN
+    fuse: Fusion = field(default_factory=Fusion)
+    exposures: RecentExposures | None = None
+    re_ranker: Callable[[MMRConfig, ForwardIndex], Stage] = MMRStage
+
+
+class Cascade:
+    """The recommender of one business: ``fit`` on logs, then ``recommend``."""
+
+    def __init__(self, config: CascadeConfig | None = None, parts: Parts | None = None) -> None:
+        self.config = config or CascadeConfig()
+        self._parts = parts
+
+    @property
+    def parts(self) -> Parts:
+        """The fitted parts; raises ``NotBuilt`` before ``fit``."""
+        if self._parts is None:
+            raise NotBuilt("this Cascade is not fitted: call Cascade.fit(logs) first")
+        return self._parts
+
+    def stages(self) -> list[Stage]:
+        """The boxes, in order."""
+        p, c = self.parts, self.config
+        return [
+            MergeStage([getattr(p, name) for name in c.channels], keep=c.retrieve),
+            PublishedFilter(p.index),
+            DuplicateFilter(),
+            *([SeenFilter()] if c.hide_seen else []),
+            PreRankStage(p.pre_ranker, keep=c.pre_rank),
+            RankStage(p.ranker, p.fuse, keep=c.rank),
+            p.re_ranker(c.mmr, p.index),
+        ]
+
+    # ---- learn -----------------------------------------------------------------------------
+
+    def fit(
+        self, logs: Logs, until_ms: int | None = None, progress: Progress | None = None
+    ) -> Self:
+        """Learn every part from the interactions before ``until_ms`` (None = all of them). The
+        stores take the whole log: they are read as of a time. Raises ``DataError`` for empty logs.
+        """
+        say = progress or (lambda fraction, text: None)
+        index, users, features = _stores(logs, until_ms)
+        end = int(logs.interactions["time_ms"].max()) + 1 if until_ms is None else until_ms
+        say(0.1, "channels")
+        popular = PopularChannel().fit(logs, index, end)
+        item_cf = ItemCFChannel().fit(logs, index, end)
+        say(0.2, "two-tower retrieval")
+        two_tower = TwoTowerChannel().fit(logs, features, end)
+        say(0.4, "pre-ranker")
+        pre_ranker = PreRanker().fit(logs, features, end)
+        say(0.6, "ranker")
+        ranker = DIN().fit(logs, features, end)
+        fuse = Fusion.over(ranker.targets)
+        self._parts = Parts(
+            index, users, features, popular, item_cf, two_tower, pre_ranker, ranker, fuse
+        )
+        say(1.0, "cascade trained")
+        return self
+
+    def update(self, events: Table) -> None:
+        """Near-line update: new interactions reach the stores and the channels that count, at
+        once; the models' weights stay."""
+        p = self.parts
+        p.users.append(events)
+        p.features.append(events)
+        p.popular.update(events)
+        p.item_cf.update(events)
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned (the stores come back from the logs)."""
+        p = self.parts
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in (p.popular, p.item_cf, p.two_tower, p.pre_ranker, p.ranker):
+            part.save(folder)
+
+    @staticmethod
+    def load(folder: Path, logs: Logs, until_ms: int | None = None) -> "Cascade":
+        """Read what ``save`` wrote, over the same logs. Raises ``DataError`` when damaged."""
+        index, users, features = _stores(logs, until_ms)
+        ranker = DIN.load(folder, features)
+        parts = Parts(
+            index,
+            users,
+            features,
+            PopularChannel.load(folder, index),
+            ItemCFChannel.load(folder, index),
+            TwoTowerChannel.load(folder, features),
+            PreRanker.load(folder, features),
+            ranker,
+            Fusion.over(ranker.targets),
+        )
+        return Cascade(parts=parts)
+
+    # ---- the same parts, otherwise ---------------------------------------------------------
+
+    def with_config(self, **changes: object) -> "Cascade":
+        """The same fitted parts under other settings: ``with_config(rank=50)``. Costs nothing."""
+        return Cascade(replace(self.config, **changes), self._parts)  # type: ignore[arg-type]
+
+    def with_parts(self, **changes: object) -> "Cascade":
+        """The same cascade with some parts replaced: ``with_parts(ranker=mine)``."""
+        return Cascade(self.config, replace(self.parts, **changes))  # type: ignore[arg-type]
+
+    # ---- answer ----------------------------------------------------------------------------
+
+    def recommend(self, request: Request) -> tuple[Slate, Trace]:
+        """The best list for one request, and how it came about."""
+        slates, trace = self.recommend_batch([request])
+        return slates[0], trace
+
+    def recommend_batch(self, requests: Sequence[Request]) -> tuple[list[Slate], Trace]:
+        """The same for many requests at once; the trace counts all of them together."""
+        if not requests:
+            return [], Trace(())
+        p = self.parts
+        batch = read_batch(requests, p.users, p.index, p.exposures)
+        kept, trace = run(self.stages(), batch, len(requests))
+        kept, notes = top_up(batch, kept, lambda: p.popular.retrieve(batch, HOT_POOL)[0])
+        trace = replace(trace, notes=batch.notes + trace.notes + notes)
+        return slates_of(requests, kept, p.index.ids), trace
+
+    def shown(self, slate: Slate) -> None:
+        """The client reports that it showed a slate: the items will not be shown again."""
+        if self.parts.exposures is None:
+            raise NotBuilt("this Cascade remembers no exposures: with_parts(exposures=…) first")
+        self.parts.exposures.put(slate.request.user_id, slate.item_id)
+
+
+def _stores(logs: Logs, until_ms: int | None) -> tuple[ForwardIndex, UserFeatures, FeatureBuilder]:
+    for name in ("users", "items", "interactions"):
+        if not len(getattr(logs, name)):
+            raise DataError(f"Cascade: the table logs.{name} is empty, there is nothing to learn")
+    index, users = ForwardIndex(logs.items), UserFeatures.build(logs)
+    return index, users, FeatureBuilder().fit(logs, index, users, until_ms)

@@ -1,0 +1,15 @@
+"""The lab: platform, logs, stores and trained models of one scale and seed, built once.
+
+    lab = open_lab("laptop")        # or reclab.open("laptop")
+    lab.cascade.recommend(lab.requests(1)[0])
+
+cache     built once, checked, rebuilt when damaged
+judge     what a list was worth: the hidden truth, or the clicks that followed
+panel     a few hundred requests with every score computed once, for the explorer
+latency   milliseconds by stage, measured here
+doctor    is everything installed and answering?
+"""
+
+from reclab.lab.lab import SCALES, Lab, open_lab
+
+__all__ = ["SCALES", "Lab", "open_lab"]
