@@ -37,12 +37,23 @@ class DuplicateFilter:
     name: str = "duplicates"
 
     def __call__(self, batch: Batch, candidates: Candidates) -> StageResult:
-        key = candidates.request_row << 32 | candidates.item_row
-        keep = np.ones(len(key), bool)
-        if (np.diff(np.sort(key)) == 0).any():  # rare after a merge, which unites by item
-            order = np.argsort(key, kind="stable")
-            keep[order[1:]] = np.diff(key[order]) > 0
-        return drop(candidates, keep, "duplicate")
+        return drop(candidates, first_mention(candidates), "duplicate")
+
+
+def first_mention(candidates: Candidates) -> Array:
+    """(n,) bool: is this the first candidate of its request with this item?"""
+    n = len(candidates)
+    width = int(candidates.item_row.max(initial=0)) + 1
+    key = candidates.request_row * width + candidates.item_row
+    if candidates.n_requests * width <= MARKS // 8 and n > 4000:
+        place, mark = np.arange(n), np.empty(candidates.n_requests * width, np.int64)
+        mark[key[::-1]] = place[::-1]  # of equal keys the last one written, the first, stays
+        return np.asarray(mark[key] == place)
+    first = np.ones(n, bool)
+    if (np.diff(np.sort(key)) == 0).any():  # rare after a merge, which unites by item
+        order = np.argsort(key, kind="stable")
+        first[order[1:]] = np.diff(key[order]) > 0
+    return first
 
 
 @dataclass(frozen=True)

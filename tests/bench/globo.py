@@ -34,11 +34,11 @@ from reclab.datasets import load
 from reclab.datasets.splits import CUT_MS, NextClicks, next_clicks
 from reclab.stores.forward_index import ForwardIndex
 
-HALF_HOUR, WHOLE_DAY = 0.5, float("inf")
+HALF_HOUR, FOREVER = 0.5, float("inf")
 LATEST = PopularConfig(half_life_hours=HALF_HOUR)
-EVER = PopularConfig(half_life_hours=WHOLE_DAY)
+EVER = PopularConfig(half_life_hours=FOREVER)
 COSINE = ItemCFConfig(
-    gap_hours=WHOLE_DAY, fresh_hours=WHOLE_DAY, backward=1.0, window=20, neighbours=400
+    gap_hours=FOREVER, fresh_hours=FOREVER, backward=1.0, window=20, neighbours=400
 )
 RECENT = ItemCFConfig(
     gap_hours=HALF_HOUR,
@@ -116,15 +116,15 @@ def refreshed(channel: Any, tests: NextClicks, from_ms: int, k: int = 20 + SPARE
     return answers
 
 
-def measure(data: Path | None = None, tuning: bool = False, whole: bool = True) -> dict[str, Any]:
+def measure(data: Path | None = None, tuning: bool = False, whole: bool = False) -> dict[str, Any]:
     """All hit rates. ``tuning``: 17:00-18:00 instead of the tests; ``whole``: tests until the end
-    of the log (03:00), not until midnight."""
+    of the log (the clicks thin out after 03:00), not until midnight."""
     logs = load(data or folder())
     cut, end = (CUT_MS - HOUR_MS, CUT_MS) if tuning else (CUT_MS, 30 * DAY_MS if whole else DAY_MS)
     tests = next_clicks(logs, cut, end)
     index = ForwardIndex(logs.items)
     single = {
-        "popular, whole day": PopularChannel(EVER),
+        "popular, all clicks alike": PopularChannel(EVER),
         "popular, half-life 30 min": PopularChannel(LATEST),
         "item-CF, cosine": ItemCFChannel(COSINE),
         "item-CF, recent": ItemCFChannel(RECENT),

@@ -103,47 +103,60 @@ def _greedy(
     (n_requests, n), every = score.shape, np.arange(len(score))
     k = min(int(wanted.max(initial=0)), n)
     gain = np.where(score > -np.inf, np.float32(lam) * score, np.float32(-np.inf))
+    dear = _above_any(score)
     likest = np.zeros(score.shape, np.float32)
-    near = [np.zeros(score.shape, np.float32) for _ in rules]  # cards of my group in the window
+    windows = _Windows(rules) if rules else None
     order, value = np.full((n_requests, k), -1), np.zeros((n_requests, k), np.float32)
     pushed, relaxed = np.zeros(score.shape, bool), np.zeros(n_requests, np.int64)
     for t in range(k):
         marginal = gain - np.float32(1 - lam) * likest
         best = pick = marginal.argmax(1)
         real = (marginal[every, best] > -np.inf) & (t < wanted)
-        if rules:
-            pick, breaks = _least_broken(marginal, rules, near)
+        if windows:
+            breaks = windows.breaks()
+            pick = (marginal - dear * breaks).argmax(1)  # the best of the least broken
             pushed[every, best] |= (best != pick) & real
-            relaxed += (breaks > 0) & real
+            relaxed += (breaks[every, pick] > 0) & real
+            windows.place(pick)
         order[:, t] = np.where(real, pick, -1)
         value[:, t] = np.where(real, marginal[every, pick], 0)
         gain[every, pick] = -np.inf
         alike = np.matmul(vectors, vectors[every, pick][:, :, None])[:, :, 0]
         likest = alike if t == 0 else np.maximum(likest, alike)
-        for rule, count in zip(rules, near, strict=True):
-            _slide(rule, count, order, t)
     pushed[np.nonzero(order >= 0)[0], order[order >= 0]] = False
     return Lists(order, value, pushed, relaxed)
 
 
-def _least_broken(marginal: Array, rules: Sequence[Rule], near: list[Array]) -> tuple[Array, Array]:
-    """(B,) the best of the candidates that break the fewest windows, and how many it breaks."""
-    breaks = np.zeros(marginal.shape, np.int8)
-    for rule, count in zip(rules, near, strict=True):
-        breaks += count >= rule.cap
-    breaks[marginal == -np.inf] = len(rules) + 1
-    least = breaks.min(1)
-    return np.where(breaks == least[:, None], marginal, -np.inf).argmax(1), least
+def _above_any(score: Array) -> np.float32:
+    """A price of a broken window above any difference of marginal relevance."""
+    size = np.abs(score, where=np.isfinite(score), out=np.zeros_like(score)).max(initial=0)
+    return np.float32(4 * (size + 1))
 
 
-def _slide(rule: Rule, count: Array, order: Array, t: int) -> None:
-    """Move the window on: ``count`` (B, n) gains the group of card t, loses that of card t-w+1."""
-    every = np.arange(len(order))
-    steps = [(t, 1.0)] + ([(t - rule.window + 1, -1.0)] if t >= rule.window - 1 else [])
-    for place, sign in steps:
-        group = np.where(order[:, place] >= 0, rule.group[every, order[:, place]], -1)
-        same = (rule.group == group[:, None]) & (group >= 0)[:, None]
-        count += np.float32(sign) * same
+class _Windows:
+    """For all requests: how many cards of each candidate's groups the last w - 1 places hold."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = rules
+        # a candidate without a group is a group of its own, so that no rule binds it
+        alone = -1 - np.arange(rules[0].group.shape[1])
+        self.group = np.stack([np.where(r.group < 0, alone, r.group) for r in rules])
+        self.caps = np.array([r.cap for r in rules], np.int8)[:, None, None]
+        self.near = np.zeros(self.group.shape, np.int8)
+        self.every, self.placed = np.arange(self.group.shape[1]), []
+
+    def breaks(self) -> Array:
+        """(B, n) rules that each candidate would break at the next place."""
+        return np.asarray((self.near >= self.caps).sum(0, dtype=np.int8))
+
+    def place(self, pick: Array) -> None:
+        """Card ``pick`` (B,) takes the next place; the card w - 1 places before it leaves."""
+        groups = self.group[:, self.every, pick][:, :, None]
+        self.placed.append(groups)
+        self.near += self.group == groups
+        for r, rule in enumerate(self.rules):
+            if len(self.placed) >= rule.window:
+                self.near[r] -= self.group[r] == self.placed[-rule.window][r]
 
 
 def _values(score: Array, vectors: Array, lam: float) -> Array:

@@ -28,7 +28,7 @@ class Rule(NamedTuple):
 
 
 def broken(group: Array, window: int, cap: int) -> Array:
-    """(..., k) bool: cards of lists that break the rule, given the (..., k) groups in list order."""
+    """(..., k) bool: cards that break the rule, given the (..., k) groups in list order."""
     late = np.subtract.outer(np.arange(group.shape[-1]), np.arange(group.shape[-1]))
     near = (late >= 0) & (late < window) & (group[..., :, None] == group[..., None, :])
     return np.asarray((near.sum(-1) > cap) & (group >= 0))

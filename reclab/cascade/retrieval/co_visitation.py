@@ -15,9 +15,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from reclab.cascade.retrieval.events import Events, halvings
+from reclab.cascade.retrieval.packed import best_first
 from reclab.core.types import Array
 
-CHUNK = 1_000_000  # events counted at a time: bounds the memory of the pairs in flight
+CHUNK = 500_000  # events counted at a time: bounds the memory of the pairs in flight
 
 
 def pair_counts(
@@ -28,12 +29,14 @@ def pair_counts(
     gap_hours: float,
     fresh_hours: float,
     backward: float,
+    at_most: int,
     is_new: Array | None = None,
 ) -> sp.csr_matrix:
     """(n_items, n_items) float32 matrix C of the formula above.
 
     ``events`` sorted by group, then time. With ``is_new`` (n,) bool, only pairs of which at least
-    one event is new are counted: what an update adds to the counts before it.
+    one event is new are counted: what an update adds to the counts before it. ``at_most`` pairs
+    are held, the smallest are forgotten.
     """
     counts = sp.csr_matrix((n_items, n_items), dtype=np.float32)
     for start in range(0, len(events.item_row), CHUNK):
@@ -46,13 +49,12 @@ def pair_counts(
             piece.item_row[first] != piece.item_row[second]
         )  # past ten half-lives a pair weighs less than a thousandth
         first, second, gap_ms = first[near], second[near], gap_ms[near]
-        weight = halvings(gap_ms, gap_hours)
-        weight *= halvings(now_ms - piece.time_ms[second], fresh_hours)
+        weight = halvings(gap_ms / gap_hours + (now_ms - piece.time_ms[second]) / fresh_hours, 1.0)
         ahead = _matrix(weight, piece.item_row[first], piece.item_row[second], n_items)
-        counts = counts + ahead
-        if backward:
-            counts = counts + (ahead.T.tocsr() * np.float32(backward))
-    return counts.tocsr()
+        counts = trim(counts + ahead if counts.nnz else ahead, at_most)
+    if backward:
+        counts = counts + counts.T.tocsr() * np.float32(backward)
+    return counts
 
 
 def _pairs(events: Events, window: int, n_first: int, new: Array | None) -> tuple[Array, Array]:
@@ -78,8 +80,9 @@ def _matrix(weight: Array, row: Array, column: Array, n: int) -> sp.csr_matrix:
 
 
 def trim(counts: sp.csr_matrix, at_most: int) -> sp.csr_matrix:
-    """Forget the smallest counts once there are more than ``at_most``: bounds the memory."""
-    if counts.nnz <= at_most:
+    """Forget the smallest counts once there are a quarter more than ``at_most``: bounds the
+    memory, without a search for the smallest at every update."""
+    if counts.nnz <= 1.25 * at_most:
         return counts
     floor = np.partition(counts.data, counts.nnz - at_most)[counts.nnz - at_most]
     counts.data[counts.data < floor] = 0
@@ -96,15 +99,18 @@ def top_neighbours(
     ``divide_by[j]``: ids (len(rows), n) int32, -1 padded, best first, and weights float32."""
     ids = np.full((len(rows), n), -1, np.int32)
     weights = np.zeros((len(rows), n), np.float32)
-    per_block = max(1, int(4_000_000 // max(1.0, counts.nnz / max(1, counts.shape[0]))))
-    for start in range(0, len(rows), per_block):
-        block = counts[rows[start : start + per_block]]
+    size = np.cumsum(np.diff(counts.indptr)[rows])
+    start = 0
+    while start < len(rows):  # at most 4,096 rows and half a million counts at a time
+        done = size[start - 1] if start else 0
+        stop = min(start + 4096, max(start + 1, int(np.searchsorted(size, done + 500_000))))
+        block = counts[rows[start:stop]]
         row = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
-        value = block.data / divide_by[block.indices]
-        order = np.lexsort((-value, row))
+        value = (block.data / divide_by[block.indices]).astype(np.float32)
+        order = best_first(row, value)
         place = np.arange(len(order)) - block.indptr[row]
         best = place < n
         order, row, place = order[best], row[best], place[best]
-        ids[start + row, place] = block.indices[order]
-        weights[start + row, place] = value[order]
+        ids[start + row, place], weights[start + row, place] = block.indices[order], value[order]
+        start = stop
     return ids, weights

@@ -12,6 +12,7 @@ Simplified: after an update, n_j moves on for the items in it only (the rest fol
 fit); industry shards the table by item and learns the weights.
 """
 
+import copy
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,11 +24,14 @@ import scipy.sparse as sp
 from reclab.cascade.batch import Batch
 from reclab.cascade.retrieval.co_visitation import pair_counts, top_neighbours, trim
 from reclab.cascade.retrieval.events import Events, Rows, halvings, positives
+from reclab.cascade.retrieval.packed import best_first, sum_equal
 from reclab.core.errors import NotBuilt, check, check_float, check_int
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
 from reclab.stores.forward_index import ForwardIndex
 from reclab.stores.row_lookup import RowLookup
+
+SLOTS = 16_000  # neighbours weighed at a time: few enough to stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,14 @@ class ItemCFConfig:
     """a, exponent of the popularity of the item clicked"""
     norm_to: float = 0.5
     """b, exponent of the popularity of the neighbour: 0 trusts popularity, 1 distrusts it"""
-    max_pairs: int = 50_000_000
+    max_pairs: int = 20_000_000
     """counts held in memory, 8 bytes each; the smallest are forgotten beyond it"""
 
     def __post_init__(self) -> None:
         check_int("ItemCFConfig.neighbours", self.neighbours, 1, 5000, "100")
         check_int("ItemCFConfig.length", self.length, 1, 1000, "20")
         check_int("ItemCFConfig.window", self.window, 1, 1000, "10")
-        check_int("ItemCFConfig.max_pairs", self.max_pairs, 1, 10**9, "50000000")
+        check_int("ItemCFConfig.max_pairs", self.max_pairs, 1, 10**9, "20000000")
         known = self.group in ("user_id", "session_id")
         check(known, "ItemCFConfig.group", self.group, "be user_id or session_id", "user_id")
         for name, typical in (("gap_hours", "0.5-24"), ("fresh_hours", "0.5-200")):
@@ -94,7 +98,7 @@ class ItemCFChannel:
         return self
 
     def update(self, events: Table) -> Self:
-        """Fold in new interactions: their pairs with each other and with the group's latest ones."""
+        """Fold in new interactions: their pairs with each other and the group's latest ones."""
         if self._rows is None:
             raise NotBuilt("ItemCFChannel.update: call fit(logs, index, until_ms) first")
         self._fold(events, everything=False)
@@ -115,12 +119,13 @@ class ItemCFChannel:
         )
         joined, is_new = self._with_recent(new)
         added = pair_counts(
-            joined, n, now, c.window, c.gap_hours, c.fresh_hours, c.backward, is_new
+            joined, n, now, c.window, c.gap_hours, c.fresh_hours, c.backward, c.max_pairs, is_new
         )
         self._counts = trim(self._counts + added if self._counts.nnz else added, c.max_pairs)
         self._keep_recent(joined, now)
-        touched = np.arange(n) if everything else np.flatnonzero(np.diff(added.indptr))
-        self._rewrite(touched)
+        touched = np.ones(n, bool) if everything else np.diff(added.indptr) > 0
+        touched[new.item_row] = True
+        self._rewrite(np.flatnonzero(touched))
 
     def _grow(self, n: int) -> None:
         """Make room for items that joined the forward index after ``fit``."""
@@ -139,7 +144,9 @@ class ItemCFChannel:
         if factor < 1.0:
             self._popularity *= factor
             self._counts.data *= np.float32(factor)
-            self._weights *= np.float32(factor ** (1.0 - c.norm_from - c.norm_to))
+            left = 1.0 - c.norm_from - c.norm_to  # cosine: nothing is left, weights stay
+            if left:
+                self._weights *= np.float32(factor**left)
 
     def _with_recent(self, new: Events) -> tuple[Events, Array]:
         """New events and the remembered ones of their groups, by group and time; which are new."""
@@ -174,6 +181,16 @@ class ItemCFChannel:
         """(n,) item rows -> (n, N) neighbours best first, -1 padded, and (n, N) weights."""
         return self._neighbours[item_row], self._weights[item_row]
 
+    def with_neighbours(self, item_row: Array, ids: Array, weights: Array) -> Self:
+        """A copy that knows only these neighbours: of items (m,), rows (m, N') best first and -1
+        padded, with their weights. Later updates work on the copy's own counts."""
+        mine = copy.copy(self)
+        shape = (len(self._neighbours), ids.shape[1])
+        mine._neighbours = np.full(shape, -1, np.int32)
+        mine._weights = np.zeros(shape, np.float32)
+        mine._neighbours[item_row], mine._weights[item_row] = ids, np.where(ids >= 0, weights, 0)
+        return mine
+
     def retrieve(self, batch: Batch, k: int) -> tuple[Array, Array]:
         """The ``k`` best by summed weights, without the items of the history itself.
 
@@ -185,9 +202,9 @@ class ItemCFChannel:
         newest_first = batch.history[:, : -self.config.length - 1 : -1]
         item_row = np.full((len(newest_first), k), -1, np.int64)
         score = np.zeros((len(newest_first), k), np.float32)
-        block = max(1, min(256, 500_000 // (self.config.length * self.config.neighbours)))
+        block = max(1, min(256, SLOTS // (self.config.length * self.config.neighbours)))
         for start in range(0, len(newest_first), block):
-            part = slice(start, start + block)  # small enough to stay in the cache
+            part = slice(start, start + block)
             self._answer(newest_first[part], item_row[part], score[part])
         return item_row, score
 
@@ -247,33 +264,3 @@ class ItemCFChannel:
             channel._counts = sp.csr_matrix(parts, (n, n))
             channel._recent = Events(*(held[f"recent_{name}"] for name in Events._fields))
         return channel
-
-
-def sum_equal(owner: Array, item: Array, value: Array) -> tuple[Array, Array, Array]:
-    """Sum the values of equal (owner, item); by owner, then item; only sums above 0 are returned.
-
-    (owner, item, slot) packed into one 64-bit number makes this one plain sort, and equal pairs
-    add up in the order they came, whatever else is in the batch. owner < 256, slots < 2^23.
-    """
-    slot_bits = len(item).bit_length()
-    key = ((owner << 32) | (item + 1)) << slot_bits | np.arange(len(item))
-    key.sort()
-    slot = key & ((1 << slot_bits) - 1)
-    key >>= slot_bits
-    starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-    total = np.add.reduceat(value[slot], starts)
-    good = total > 0
-    key = key[starts[good]]
-    return key >> 32, (key & 0xFFFFFFFF) - 1, total[good]
-
-
-def best_first(owner: Array, value: Array) -> Array:
-    """Positions sorted by owner, then larger value first; ties keep their order.
-
-    The bits of a positive float32 sort like the number, so this too is one sort of packed keys.
-    """
-    slot_bits = len(value).bit_length()
-    falling = 0x7FFFFFFF - value.view(np.int32).astype(np.int64)
-    key = ((owner << 31) | falling) << slot_bits | np.arange(len(value))
-    key.sort()
-    return key & ((1 << slot_bits) - 1)

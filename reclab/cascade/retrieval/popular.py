@@ -112,7 +112,7 @@ class PopularChannel:
         if not known.any():
             return None
         publish = np.where(known, self._publish[np.where(known, rows, 0)], 0)
-        if publish.max() <= time_ms.min():
+        if not len(time_ms) or publish.max() <= time_ms.min():
             return None
         return np.asarray(publish[None, :] <= time_ms[:, None])
 
