@@ -100,6 +100,22 @@ def _catalogue(key: str, known: Columns | None, logged: Array) -> Table:
     return Table(columns)
 
 
+def overlay(parts: Sequence[Columns]) -> Columns:
+    """Parts of a catalogue, each with ``video_id`` (unique), laid over one sorted list of ids;
+    what no part says is -1, NaN or ``NO_DATE``."""
+    ids = np.unique(np.concatenate([part["video_id"] for part in parts]))
+    items: Columns = {"video_id": ids}
+    for part in parts:
+        at = np.searchsorted(ids, part["video_id"])
+        for name in (name for name in part if name != "video_id"):
+            values = part[name]
+            empty = np.nan if values.dtype.kind == "f" else -1
+            empty = NO_DATE if name == "publish_epoch_ms" else empty
+            items[name] = np.full((len(ids), *values.shape[1:]), empty, values.dtype)
+            items[name][at] = values
+    return items
+
+
 SUMS = {
     "clicks": "is_click",
     "watch_sec": "watch_sec",

@@ -20,7 +20,7 @@ import numpy as np
 
 from reclab.core.errors import DataError
 from reclab.core.tables import Array, Table
-from reclab.datasets.assemble import NO_DATE, Columns, assemble, numbered_tags
+from reclab.datasets.assemble import NO_DATE, Columns, assemble, numbered_tags, overlay
 from reclab.datasets.cells import EPOCH_MS, Field
 from reclab.datasets.keys import first_rows
 from reclab.datasets.readers import Dialect, read_rows
@@ -96,7 +96,7 @@ def load(files: dict[str, list[Path]], report: LoadReport) -> LoadedLogs:
     if items is not None and rows is not None:
         items = _checked(items, rows, files["videos"], variants, report)
     if rows is not None:
-        items = _with_logged_duration(items, rows)
+        items = with_logged_duration(items, rows["video_id"], rows["duration_ms"])
     log = _log(rows) if rows is not None else None
     return assemble(report, log, users, items, tag_names if items else (), extra)
 
@@ -206,16 +206,12 @@ def _checked(
     return None
 
 
-def _with_logged_duration(items: Columns | None, rows: Columns) -> Columns:
+def with_logged_duration(items: Columns | None, logged: Array, duration_ms: Array) -> Columns:
     """Durations that the catalogue lacks are read off the log (0 there means unknown)."""
-    ids, first = first_rows(rows["video_id"])
-    length = rows["duration_ms"][first] / 1000
-    length = np.where(length > 0, length, np.nan)
-    if items is None:
-        return {"video_id": ids, "duration_sec": length}
-    if "duration_sec" not in items:
-        return items
-    at = np.minimum(np.searchsorted(ids, items["video_id"]), len(ids) - 1)
-    unknown = np.isnan(items["duration_sec"]) & (ids[at] == items["video_id"])
-    filled = np.where(unknown, length[at], items["duration_sec"])
-    return {**items, "duration_sec": filled}
+    ids, first = first_rows(logged)
+    whole = overlay([{"video_id": ids}] if items is None else [items, {"video_id": ids}])
+    length = whole.get("duration_sec", np.full(len(whole["video_id"]), np.nan))
+    at = np.searchsorted(whole["video_id"], ids)
+    said = duration_ms[first] / 1000
+    length[at] = np.where(np.isnan(length[at]) & (said > 0), said, length[at])
+    return {**whole, "duration_sec": length}

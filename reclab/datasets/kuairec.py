@@ -17,11 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from reclab.core.tables import Array, Table
-from reclab.datasets.assemble import Columns, assemble, numbered_tags
+from reclab.core.tables import Table
+from reclab.datasets.assemble import Columns, assemble, numbered_tags, overlay
 from reclab.datasets.cells import EPOCH_SEC, Field
-from reclab.datasets.keys import first_rows
-from reclab.datasets.kuairand import PEOPLE, midnight_ms, watched
+from reclab.datasets.kuairand import PEOPLE, midnight_ms, watched, with_logged_duration
 from reclab.datasets.readers import Dialect, read_rows
 from reclab.datasets.report import LoadedLogs, LoadReport
 
@@ -113,10 +112,10 @@ def _items(
         parts.append({"video_id": said["video_id"]})
     if "daily" in files:
         parts.append(_days(read_rows(files["daily"], DAYS, report, QUOTED)))
-    elif rows is not None:
-        ids, first = first_rows(rows["video_id"])
-        parts.append({"video_id": ids, "duration_sec": rows["video_duration"][first] / 1000})
-    return (_overlay(parts), tag_names) if parts else (None, ())
+    items = overlay(parts) if parts else None
+    if rows is not None:
+        items = with_logged_duration(items, rows["video_id"], rows["video_duration"])
+    return items, tag_names
 
 
 def _category_names(numbers: tuple[str, ...], said: Columns) -> tuple[str, ...]:
@@ -144,22 +143,5 @@ def _days(rows: Columns) -> Columns:
     if "upload_dt" in rows:
         items["publish_epoch_ms"] = midnight_ms(rows["upload_dt"][last], UTC_OFFSET_H)
     for name in (name for name in COUNTS if name in rows):
-        items[name] = np.add.reduceat(np.nan_to_num(rows[name][order]), starts)
+        items[name] = np.add.reduceat(np.nan_to_num(rows[name][order]), starts).astype(np.int64)
     return items
-
-
-def _overlay(parts: list[Columns]) -> Columns:
-    ids = np.unique(np.concatenate([part["video_id"] for part in parts]))
-    items: Columns = {"video_id": ids}
-    for part in parts:
-        at = np.searchsorted(ids, part["video_id"])
-        for name in (name for name in part if name != "video_id"):
-            items[name] = _spread(part[name], at, len(ids))
-    return items
-
-
-def _spread(values: Array, at: Array, n: int) -> Array:
-    empty = np.nan if values.dtype.kind == "f" else -1
-    wide = np.full((n, *values.shape[1:]), empty, values.dtype)
-    wide[at] = values
-    return wide

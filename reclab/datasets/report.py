@@ -130,7 +130,7 @@ def _shortened(rows: dict[str, int], most: int = 8) -> list[tuple[str, int]]:
 class LoadedLogs(Logs):
     """The four tables, the report of how they were read, and what the source says beyond the
     declared columns, as small tables keyed by an id (``extra["items"]`` with ``video_id`` and
-    ``title``, ``extra["sessions"]`` with ``session_id`` and ``start_ms``)."""
+    ``title``, ``extra["sessions"]`` with ``session_id`` and ``start_epoch_ms``)."""
 
     report: LoadReport = field(default_factory=lambda: LoadReport("none", Path()))
     extra: Mapping[str, Table] = field(default_factory=dict)

@@ -182,7 +182,7 @@ def test_kuairec_items_join_four_files(kuairec):
     assert (logs.tag_names[27], logs.tag_names[8], logs.tag_names[9]) == ("高新数码", "颜值", "9")
     assert items["like_cnt"].tolist() == [17, 1]
     assert items["author_id"].tolist() == [5, 6]
-    assert items["duration_sec"][0] == 30 and np.isnan(items["duration_sec"][1])
+    assert items["duration_sec"].tolist() == pytest.approx([30, 10.867])  # the second of the log
     assert logs.extra["items"]["caption"].tolist() == ['one\ntwo, "three"', ""]
 
 
@@ -200,3 +200,19 @@ def test_kuairec_without_interactions_says_so_and_loads_its_catalogue_on_request
     logs = load(kuairec, catalogue_only=True)
     assert len(logs.interactions) == 0 and len(logs.daily) == 0
     assert logs.users["user_id"].tolist() == [0] and len(logs.items) == 2
+
+
+def test_what_only_some_files_know_is_absent_for_the_other_items(kuairec, kuairand):
+    categories = kuairec / "data" / "item_categories.csv"
+    categories.write_text(categories.read_text() + "8,[5]\n")
+    items = load(kuairec).items
+    assert items["video_id"].tolist() == [1, 3, 8]
+    assert items["publish_ms"][2] == items["author_id"][2] == items["like_cnt"][2] == -1
+    assert np.isnan(items["duration_sec"][2]) and (items["publish_ms"][:2] < -DAY_MS).all()
+    log = kuairand / "data" / "log_random_4_22_to_5_08_pure.csv"
+    log.write_text(log.read_text().replace("4,2,", "400,600,"))
+    logs = load(kuairand)
+    assert logs.items["video_id"].tolist() == [2, 5, 9, 600]
+    assert logs.items["duration_sec"][3] == 20 and logs.items["author_id"][3] == -1
+    assert logs.users["user_id"].tolist() == [3, 4, 8, 400]
+    assert "is_new_user" not in logs.users  # nothing is known of user 400, so no flag is guessed
