@@ -68,7 +68,7 @@ class UserFeatures:
         n_tags = max(len(logs.tag_names), int(self._tags.max(initial=-1)) + 1)
         n = len(self.profiles)
         self._shown = Timeline(n, len(self.statistic_names), np.float32)
-        self._kinds = {k: Timeline(n, n_tags if k == "positive" else 0, np.float32) for k in KINDS}
+        self._kinds = {k: Timeline(n, n_tags if k == "positive" else 0, np.uint16) for k in KINDS}
         self.n_unknown = 0
 
     @staticmethod

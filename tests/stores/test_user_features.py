@@ -129,6 +129,16 @@ def test_events_in_random_chunks_and_late_equal_a_rebuild(n, seed, n_chunks):
     assert (store.long_term(row, time_ms) == whole.long_term(row, time_ms)).all()
 
 
+def test_a_user_with_more_likes_than_16_bits_hold_is_still_counted():
+    n = 70_000
+    shown = {name: np.zeros(n, np.int64) for name in ("user_id", "video_id", "time_ms")}
+    items = Table({"video_id": np.zeros(1, np.int64), "tags": np.array([[0, -1]], np.int16)})
+    users = Table({"user_id": np.zeros(1, np.int64)})
+    logs = Logs(users, items, Table(shown), tag_names=("a", "b"))
+    found = UserFeatures.build(logs).long_term(np.array([0]), np.array([1]))
+    assert found[0, 1] == pytest.approx(2.5 / (n + 5), rel=1e-4)
+
+
 def test_a_batch_beyond_one_chunk_reads_like_single_requests(monkeypatch):
     logs = make_logs(200, 4, 9, 2)
     store = UserFeatures.build(logs)
