@@ -87,9 +87,9 @@ def lorenz(exposure: Array, points: int = 101) -> tuple[Array, Array]:
 
 
 def share_by_group(rows: Array, group: Array, n_groups: int) -> Array:
-    """(n_groups,) share of the shown ``rows`` that falls in each group of items (head, middle …)."""
+    """(n_groups,) share of the shown ``rows`` that falls in each group of items."""
     counts = np.bincount(group[rows], minlength=n_groups)
-    return counts / max(1, counts.sum())
+    return np.asarray(counts / max(1, counts.sum()))
 
 
 def head_middle_tail(exposure: Array, head: float = 0.01, middle: float = 0.20) -> Array:

@@ -239,7 +239,7 @@ def conform(name: str, table: Table) -> Table:
     missing = [c.name for c in declared.values() if c.required and c.name not in table]
     if missing:
         raise DataError(
-            f"table {name!r} lacks {', '.join(missing)} (it has: {', '.join(table) or 'no columns'})"
+            f"table {name!r} lacks {', '.join(missing)} (it has: {', '.join(table) or 'nothing'})"
         )
     known = {n: table[n].astype(c.dtype, copy=False) for n, c in declared.items() if n in table}
     return Table(known)

@@ -10,6 +10,18 @@ latency   milliseconds by stage, measured here
 doctor    is everything installed and answering?
 """
 
-from reclab.lab.lab import SCALES, Lab, open_lab
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reclab.lab.lab import SCALES, Lab, open_lab
 
 __all__ = ["SCALES", "Lab", "open_lab"]
+
+
+def __getattr__(name: str) -> Any:
+    # imported when asked for, so that the doctor also answers where torch cannot be imported
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from reclab.lab import lab
+
+    return getattr(lab, name)

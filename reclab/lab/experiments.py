@@ -4,22 +4,26 @@ Each is a pure function of a lab and returns numbers; the lesson plots and expla
 ``python lab.py bench`` call the same functions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reclab.cascade.batch import read_batch
-from reclab.cascade.pipeline import Cascade
+from reclab.cascade.batch import Batch, read_batch
+from reclab.cascade.pipeline import CHANNELS, Cascade
+from reclab.cascade.re_ranking.mmr import MMRConfig
 from reclab.cascade.stages import Predictor
 from reclab.core.chance import rng
 from reclab.core.metrics import auc
 from reclab.core.types import Array, Candidates, Request
 from reclab.lab.judge import Score, TruthJudge, best_lists, eligible, score_lists
 from reclab.lab.lab import Lab
+from reclab.lab.latency import cost_of_ranking_everything, funnel_sizes, stage_costs
 from reclab.lab.panel import Replay, replay
 
 CURVE = (20, 50, 100, 200, 400, 800, 1500)
+LAMBDAS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.3)
+TRAP_SIZES = (20, 50, 100, 300, 1000, 3000, 10_000)
 
 
 def lists_of(cascade: Cascade, requests: Sequence[Request], chunk: int = 20) -> Array:
@@ -135,3 +139,125 @@ def logged_auc(lab: Lab, ranker: Predictor, split: str = "tuning", most: int = 2
     item_row = p.index.rows(log["video_id"][order])
     candidates = Candidates(len(requests), owner, item_row)
     return auc(label[order], p.fuse(ranker.predict(batch, candidates)))
+
+
+# ---- retrieval -----------------------------------------------------------------------------
+
+
+def channels(lab: Lab, retrieve: int = 600) -> dict[str, float]:
+    """Recall of the oracle's 100 best by each channel alone, by all, and by all but one, always
+    with the same number of candidates."""
+    panel, names = lab.panel, CHANNELS
+    sets = {name: (name,) for name in names} | {"all": names}
+    sets |= {f"all but {name}": tuple(n for n in names if n != name) for name in names}
+    index = lab.trained.parts.index
+    config = lab.trained.with_config(retrieve=retrieve, pre_rank=300).config
+    return {
+        words: float(replay(panel, replace(config, channels=asked), index).recall[0])
+        for words, asked in sets.items()
+    }
+
+
+# ---- cost ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cascade beside the ranker on the whole catalogue, on the same requests: value as a share
+    of the oracle's, and millions of multiply-adds a request."""
+
+    cascade_share: float
+    everything_share: float
+    cascade_mmac: float
+    everything_mmac: float
+
+    @property
+    def times(self) -> float:
+        """How many times the cascade's arithmetic ranking everything costs."""
+        return self.everything_mmac / self.cascade_mmac
+
+
+def cost_of_everything(lab: Lab, n: int = 20, split: str = "held_out") -> Cost:
+    """Let the ranker score all items of ``n`` requests, and the cascade answer the same ones.
+
+    Both lists are judged before re-ranking rules, so that only the search differs.
+    """
+    requests, p = lab.requests(n, split), lab.trained.parts
+    allowed = eligible(requests, p.users, p.index)
+    gain = lab.judge.gains(split, n) * allowed
+    dear = np.full(gain.shape, -np.inf, np.float32)
+    for b, request in enumerate(requests):
+        rows = np.flatnonzero(allowed[b])
+        candidates = Candidates(1, np.zeros(len(rows), np.int64), rows)
+        batch = read_batch([request], p.users, p.index)
+        dear[b, rows] = p.fuse(p.ranker.predict(batch, candidates))
+    plain = MMRConfig(lam=1.0, category_window=0, creator_window=0)
+    cascade = lab.trained.with_config(mmr=plain)
+    spent = [cascade.recommend(request)[1] for request in requests]
+    given = np.mean([funnel_sizes(trace) for trace in spent], axis=0)
+    return Cost(
+        score_lists(gain, lists_of(cascade, requests)).share,
+        score_lists(gain, best_lists(dear)).share,
+        float(stage_costs(cascade, given).sum()),
+        cost_of_ranking_everything(cascade),
+    )
+
+
+def measure_sizes(lab: Lab) -> Callable[[dict[str, int]], tuple[float, float]]:
+    """``measure({"retrieve": …, "pre_rank": …, "rank": …}) -> (value, cost)``, both as a share of
+    the default funnel's."""
+    index, config = lab.trained.parts.index, lab.trained.config
+    full = replay(lab.panel, config, index)
+    full_cost = stage_costs(lab.trained, full.given).sum()
+
+    def measure(sizes: dict[str, int]) -> tuple[float, float]:
+        done = replay(lab.panel, replace(config, **sizes), index)
+        cost = stage_costs(lab.trained, done.given).sum()
+        return done.share / full.share, float(cost / full_cost)
+
+    return measure
+
+
+# ---- ranking -------------------------------------------------------------------------------
+
+
+def trap(lab: Lab, sizes: Sequence[int] = TRAP_SIZES) -> dict[str, Judged]:
+    """The ranker trained on exposed rows only, and the one that also saw sampled negatives."""
+    rankers = {"exposed only": lab.exposed_only, "sampled negatives": lab.trained.parts.ranker}
+    most = int(0.8 * len(lab.trained.parts.index))
+    fitting = [size for size in sizes if size <= most]
+    return {name: judge_ranker(lab, ranker, fitting) for name, ranker in rankers.items()}
+
+
+class NaNRanker:
+    """A ranker that has gone wrong: it answers NaN. For the lesson's last part."""
+
+    def __init__(self, ranker: Predictor) -> None:
+        self.ranker, self.macs_per_candidate = ranker, ranker.macs_per_candidate
+
+    def predict(self, batch: Batch, candidates: Candidates) -> dict[str, Array]:
+        """NaN for every target and candidate."""
+        told = self.ranker.predict(batch, candidates)
+        return {name: np.full(len(candidates), np.nan, np.float32) for name in told}
+
+
+# ---- re-ranking ----------------------------------------------------------------------------
+
+
+def diversity_front(lab: Lab, lams: Sequence[float] = LAMBDAS) -> dict[float, Replay]:
+    """The funnel replayed for each λ, without windows, so that λ alone acts."""
+    config, index = lab.trained.config, lab.trained.parts.index
+    free = replace(config.mmr, category_window=0, creator_window=0)
+    return {
+        lam: replay(lab.panel, replace(config, mmr=replace(free, lam=lam)), index) for lam in lams
+    }
+
+
+# ---- the reader's own parts ----------------------------------------------------------------
+
+
+def beside(lab: Lab, cascades: Mapping[str, Cascade], n: int = 60) -> dict[str, Score]:
+    """Several cascades on the same requests of the tuning day."""
+    requests, p = lab.requests(n), lab.trained.parts
+    gain = lab.judge.gains("tuning", n) * eligible(requests, p.users, p.index)
+    return {name: score_lists(gain, lists_of(c, requests)) for name, c in cascades.items()}

@@ -20,6 +20,8 @@ from tqdm.auto import tqdm
 
 from reclab import datasets, world
 from reclab.cascade.pipeline import Cascade
+from reclab.cascade.ranking.din import DIN, DINConfig
+from reclab.cascade.ranking.training import TrainConfig
 from reclab.core.clock import DAY_MS
 from reclab.core.errors import DataError
 from reclab.core.tables import Logs, read_logs, write_logs
@@ -36,6 +38,7 @@ from reclab.stores.user_features import UserFeatures
 SCALES = ("tiny", "laptop", "full")
 BAR = "{l_bar}{bar}| {elapsed}{postfix}"
 PANEL_REQUESTS = {"tiny": 60, "full": 40}
+EXPOSED_ONLY = DINConfig(train=TrainConfig(negatives="exposed"))
 Progress = Callable[[float, str], None]
 
 
@@ -104,6 +107,12 @@ class Lab:
     def cascade(self) -> Cascade:
         """The live cascade: it asks Redis what each user was shown since the log ended."""
         return self.trained.with_parts(exposures=self.stores.exposures)
+
+    @cached_property
+    def exposed_only(self) -> DIN:
+        """The trap: the same ranker, trained on exposed rows only."""
+        features = self.trained.parts.features
+        return DIN.load(self.models_folder / "exposed_only", features, EXPOSED_ONLY)
 
     @cached_property
     def judge(self) -> Judge:
@@ -194,8 +203,12 @@ def _with_models(lab: Lab, platform: str, progress: bool) -> Lab:
     def build_models(folder: Path) -> None:
         lab.models_folder = folder
         with _bar(f"models ({name})", progress) as say:
-            cascade = Cascade().fit(lab.logs, train_until(lab), lambda f, text: say(0.8 * f, text))
+            cascade = Cascade().fit(lab.logs, train_until(lab), lambda f, text: say(0.6 * f, text))
             cascade.save(folder / "cascade")
+            say(0.6, "the trap: a ranker trained on exposed rows only")
+            features = cascade.parts.features
+            naive = DIN(EXPOSED_ONLY).fit(lab.logs, features, train_until(lab))
+            naive.save(folder / "exposed_only")
             n = PANEL_REQUESTS.get(lab.scale, 150)
             lab.trained = cascade
             panel = make_panel(

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from reclab.cascade.pipeline import Cascade
-from reclab.core.types import Array, Request
+from reclab.core.types import Array, Request, Trace
 
+STAGES = ("retrieval", "filters", "pre_ranking", "ranking", "re_ranking")
 SIZES = ((100, 30, 15), (300, 100, 30), (600, 200, 60), (1000, 400, 100), (1500, 800, 200))
 
 
@@ -48,6 +49,22 @@ def fit_line(n: Array, ms: Array) -> tuple[float, float]:
     return a, b
 
 
+def funnel_sizes(trace: Trace) -> Array:
+    """(5,) candidates given to each of the panel's stages, from a live trace; the filters count
+    as one."""
+    by_name = {stage.name: stage.n_in for stage in trace.stages}
+    names = ("retrieval", "published", "pre_ranking", "ranking", "re_ranking")
+    return np.array([by_name[name] for name in names], float)
+
+
+def funnel_times(trace: Trace) -> Array:
+    """(5,) ms of the same stages."""
+    ms = dict.fromkeys(STAGES, 0.0)
+    for stage in trace.stages:
+        ms[stage.name if stage.name in ms else "filters"] += stage.ms
+    return np.array(list(ms.values()))
+
+
 def measure_latency(
     cascade: Cascade, requests: Sequence[Request], sizes: Sequence[tuple[int, int, int]] = SIZES
 ) -> LatencyModel:
@@ -57,12 +74,11 @@ def measure_latency(
         funnel = cascade.with_config(retrieve=retrieve, pre_rank=pre_rank, rank=rank)
         funnel.recommend(requests[0])  # the first call of a size allocates
         traces = [funnel.recommend(request)[1] for request in requests]
-        taken.append(np.median([[s.ms for s in t.stages] for t in traces], axis=0))
-        given.append(np.median([[s.n_in for s in t.stages] for t in traces], axis=0))
+        taken.append(np.median([funnel_times(t) for t in traces], axis=0))
+        given.append(np.median([funnel_sizes(t) for t in traces], axis=0))
     n, ms = np.array(given).T, np.array(taken).T
     lines = [fit_line(*pair) for pair in zip(n, ms, strict=True)]
-    names = tuple(stage.name for stage in cascade.stages())
-    return LatencyModel(names, n, ms, *np.array(lines).T)
+    return LatencyModel(STAGES, n, ms, *np.array(lines).T)
 
 
 def stage_costs(cascade: Cascade, given: Array) -> Array:

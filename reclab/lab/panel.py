@@ -23,7 +23,6 @@ from reclab.stores.forward_index import ForwardIndex
 
 ABSENT = np.int16(32_000)
 DEPTH = 1500  # items asked of each channel: the largest retrieval size of the explorer
-STAGES = ("retrieval", "filters", "pre_ranking", "ranking", "re_ranking")
 CHUNK = 8  # requests scored at a time, which bounds the memory of the ranker
 N_BEST = 100  # the oracle's best items whose survival is followed
 

@@ -81,6 +81,12 @@ class CascadeExplorer(Explorer):
             mmr=replace(base.mmr, lam=float(params["lam"])),
         )
 
+    def live_settings(self) -> dict[str, Any]:
+        """The settings as they stand, for ``lab.cascade.with_config(**…)``."""
+        now = self.config(self.params)
+        names = ("retrieve", "pre_rank", "rank", "channels", "mmr")
+        return {name: getattr(now, name) for name in names}
+
     def check(self, params: Params) -> str | None:
         if not any(params[name] for name in CHANNELS):
             return "Switch on at least one channel: " + ", ".join(label(c) for c in CHANNELS) + "."
