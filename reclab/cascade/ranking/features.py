@@ -18,7 +18,7 @@ from typing import Self
 import numpy as np
 
 from reclab.cascade.batch import Batch
-from reclab.cascade.ranking.past import Past
+from reclab.cascade.ranking.past import Events, Past
 from reclab.cascade.ranking.vocabulary import Vocabulary, tag_scale
 from reclab.core.clock import DAY_MS, HOUR_MS
 from reclab.core.errors import check_float, check_int
@@ -29,8 +29,8 @@ from reclab.stores.forward_index import ForwardIndex
 from reclab.stores.row_lookup import RowLookup
 from reclab.stores.user_features import UserFeatures
 
-CHUNK = 2_000_000
-"""past events expanded at a time while histories are summed (elements, bounds the memory)"""
+CELLS = 4_000_000
+"""cells of a table of requests by events, authors or tags that is filled at a time (memory)"""
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,15 @@ class FeatureConfig:
     history: int = 20
     """latest positives in the behaviour sequence (items, 5 … 100)"""
     max_events: int = 1000
-    """latest exposures of a user that are summed by tag (events, 100 … 10 000)"""
+    """latest exposures of a user that are summed by author (events, 100 … 10 000)"""
     session_ms: int = HOUR_MS
     """how far back a session reaches (ms, 10 min … 6 h)"""
-    half_life_ms: int = 10 * DAY_MS
-    """age at which a past event counts half in the long-term interest (ms, 1 … 90 days)"""
     prior: float = 10.0
     """strength of a prior rate in events (1 … 100)"""
+    tag_prior: float = 3.0
+    """the same for a user's rate in one tag (0.3 … 30)"""
+    session_prior: float = 1.0
+    """the same for the rate in one tag within the session (0.1 … 10)"""
     with_statistics: bool = True
     """as-of numbers on; off leaves ids, profile, tags and history (the static features)"""
     max_item_ids: int = 200_000
@@ -56,8 +58,9 @@ class FeatureConfig:
         check_int("FeatureConfig.history", self.history, 1, 1000, "20")
         check_int("FeatureConfig.max_events", self.max_events, 1, 1_000_000, "1000")
         check_int("FeatureConfig.session_ms", self.session_ms, 1, 30 * DAY_MS, "3600000")
-        check_int("FeatureConfig.half_life_ms", self.half_life_ms, 1, 3650 * DAY_MS, "864000000")
         check_float("FeatureConfig.prior", self.prior, 0.01, 1e6, "10")
+        check_float("FeatureConfig.tag_prior", self.tag_prior, 0.01, 1e6, "3")
+        check_float("FeatureConfig.session_prior", self.session_prior, 0.01, 1e6, "1")
         check_int("FeatureConfig.max_item_ids", self.max_item_ids, 1, 100_000_000, "200000")
 
 
@@ -157,12 +160,14 @@ class FeatureBuilder:
             names = np.unique(index["author_id"])
             self._authors.add(names[self._authors.rows(names) < 0])
             self.author_row[:-1] = self._authors.rows(index["author_id"])
+        self.n_authors = len(self._authors)
         self.tags = np.full((len(index) + 1, words.item_tags), -1)
         if words.item_tags:
             self.tags[:-1] = index["tags"]
         weight = tag_scale(words.item_tags) * (self.tags >= 0)
         total = np.maximum(weight.sum(1, keepdims=True), 1e-6)
-        self.tag_weight = (weight / total).astype(np.float32)
+        # multiples of 1/1024: sums of them are exact in any order, so training = serving
+        self.tag_weight = (np.round(1024 * weight / total) / 1024).astype(np.float32)
         self.publish_ms = np.zeros(len(index) + 1, np.int64)
         if "publish_ms" in index:
             self.publish_ms[:-1] = index["publish_ms"]
@@ -216,65 +221,103 @@ class FeatureBuilder:
             empty = np.zeros((len(user_row), 0), np.float32)
             pair = np.zeros((len(item_row), 0), np.float32)
             return Features(user, empty, empty, history, request_row, item_row, pair)
-        interest, request = self.of_requests(user_row, time_ms)
-        rate = 1.0 / (1.0 + np.exp(-request[request_row, 1]))
-        when, at = time_ms[request_row], request_row
-        both = self.of_pairs(user_row[at], rate, interest, item_row, when, at)
-        pair = np.concatenate([self.of_items(item_row, when), both], 1)
+        # by user and time, so that what is summed for one request is carried on to the next
+        order = np.lexsort((time_ms, user_row))
+        starts = np.searchsorted(request_row, np.arange(len(user_row) + 1))
+        counts = (starts[1:] - starts[:-1])[order]
+        rows, owner = ragged(starts[order], counts), np.repeat(np.arange(len(order)), counts)
+        who, when, what = user_row[order], time_ms[order], item_row[rows]
+        ends, step, parts = np.append(0, np.cumsum(counts)), self._requests_at_once(), []
+        for at in range(0, max(1, len(order)), step):
+            stop = min(at + step, len(order))
+            mine, some = slice(at, stop), slice(ends[at], ends[stop])
+            parts.append(self._numbers(who[mine], when[mine], owner[some] - at, what[some]))
+        interest, request, pair = (np.concatenate(part) for part in zip(*parts, strict=True))
+        back = np.argsort(order)
+        pair[rows] = pair.copy()
+        interest, request = interest[back], request[back]
         return Features(user, interest, request, history, request_row, item_row, pair)
 
-    def of_requests(self, user_row: Array, time_ms: Array) -> tuple[Array, Array]:
-        """(B, 3 G) interest by tag and (B, Nr) numbers of the user, a chunk of requests a time."""
-        step = max(1, CHUNK // self.config.max_events)
-        parts = [
-            self._interest(user_row[at : at + step], time_ms[at : at + step])
-            for at in range(0, max(1, len(user_row)), step)
-        ]
-        interest, request = zip(*parts, strict=True)
-        return np.concatenate(interest), np.concatenate(request)
+    def _requests_at_once(self) -> int:
+        widest = max(self.config.max_events, self.n_authors, self.vocabulary.n_tags)
+        return max(1, CELLS // widest)
 
-    def _interest(self, user_row: Array, time_ms: Array) -> tuple[Array, Array]:
-        c, n, n_tags = self.config, len(user_row), self.vocabulary.n_tags
-        events = self.past.events(user_row, time_ms, c.max_events)
-        recent = events.age_ms < c.session_ms
+    def _numbers(
+        self, user_row: Array, time_ms: Array, owner: Array, item_row: Array
+    ) -> tuple[Array, Array, Array]:
+        """Interest (B, 3 G), request (B, Nr) and pair (n, Np) numbers of requests that are sorted
+        by user and time; ``owner`` (n,) says whose each candidate is."""
+        request, rate = self._of_requests(user_row, time_ms)
+        interest = self._by_tag(user_row, time_ms, rate)
+        items = self.of_items(item_row, time_ms[owner])
+        latest = self.past.latest(user_row, time_ms, self.config.max_events)
+        both = self._of_pairs(latest, rate, interest, owner, item_row)
+        return interest, request, np.concatenate([items, both], 1)
 
-        def total(values: Array) -> Array:
-            return np.bincount(events.owner, values, n).astype(np.float32)
+    def _of_requests(self, user_row: Array, time_ms: Array) -> tuple[Array, Array]:
+        """(B, Nr) numbers of the user, and (B,) the rate of positives."""
+        c, past = self.config, self.past
+        all_time, before = past.user(user_row, time_ms), past.user(user_row, time_ms - c.session_ms)
+        session, liked = all_time.shown - before.shown, all_time.positive - before.positive
+        rate = _smooth(all_time.positive, all_time.shown, self.base[0], c.prior)
+        long_rate = _smooth(all_time.long, all_time.shown, self.base[1], c.prior)
+        now = _smooth(liked, session, rate, c.prior)
+        idle_h = past.idle_ms(user_row, time_ms, 30 * DAY_MS) / HOUR_MS
+        columns = [np.log1p(all_time.shown), _logit(rate), _logit(long_rate), np.log1p(session)]
+        columns += [_logit(now) - _logit(rate), np.log1p(idle_h)]
+        return np.stack(columns, 1).astype(np.float32), rate
 
-        ones = np.ones(len(events.owner), np.float32)
-        shown, positive, long = total(ones), total(events.positive), total(events.long)
-        session, session_pos = total(recent * ones), total(recent * events.positive)
-        rate = (positive + c.prior * self.base[0]) / (shown + c.prior)
-        long_rate = (long + c.prior * self.base[1]) / (shown + c.prior)
-        now = (session_pos + c.prior * rate) / (session + c.prior)
-        idle_h = np.full(n, 24.0 * 30, np.float32)
-        some = np.flatnonzero(shown)
-        idle_h[some] = events.age_ms[np.cumsum(shown).astype(np.int64)[some] - 1] / 3.6e6
-        request = [np.log1p(shown), _logit(rate), _logit(long_rate), np.log1p(session)]
-        request += [_logit(now) - _logit(rate), np.log1p(idle_h)]
-
-        cell = events.owner[:, None] * (n_tags + 1) + self.tags[events.item_row]
-        cell = np.where(self.tags[events.item_row] < 0, cell + n_tags + 1, cell)
-        weight = self.tag_weight[events.item_row]
-        decayed = weight * (0.5 ** (events.age_ms / c.half_life_ms)).astype(np.float32)[:, None]
-
-        def by_tag(cells: Array, values: Array) -> Array:
-            sums = np.bincount(cells.ravel(), values.ravel(), n * (n_tags + 1))
-            return sums.reshape(n, n_tags + 1)[:, :n_tags].astype(np.float32)
-
-        liked = events.positive > 0
-        shown_g = by_tag(cell, decayed)
-        positive_g = by_tag(cell[liked], decayed[liked])
-        shown_s = by_tag(cell[recent], weight[recent])
-        positive_s = by_tag(cell[recent & liked], weight[recent & liked])
-        k = 0.3 * c.prior
-        usual = (positive_g + k * rate[:, None]) / (shown_g + k)
-        lift = np.log(usual / rate[:, None])
-        session_lift = np.log((positive_s + usual) / (shown_s + 1.0) / usual)
-        share = np.sqrt(positive_g / np.maximum(positive_g.sum(1, keepdims=True), 1e-6))
-        return np.concatenate([lift, session_lift, share], 1), np.stack(request, 1).astype(
-            np.float32
+    def _by_tag(self, user_row: Array, time_ms: Array, rate: Array) -> Array:
+        """(B, 3 G) lift, session lift and share of every tag."""
+        c = self.config
+        first = np.ones(len(user_row), bool)
+        first[1:] = user_row[1:] != user_row[:-1]
+        group = np.maximum.accumulate(np.where(first, np.arange(len(first)), 0))
+        shown, positive = (
+            _running(sums, group)
+            for sums in self._tag_sums(self.past.news(user_row, time_ms), len(rate))
         )
+        lately = self.past.events(user_row, time_ms, time_ms - c.session_ms)
+        shown_now, positive_now = self._tag_sums(lately, len(rate))
+        usual = _smooth(positive, shown, rate[:, None], c.tag_prior)
+        now = _smooth(positive_now, shown_now, usual, c.session_prior)
+        share = np.sqrt(positive / np.maximum(positive.sum(1, keepdims=True), 1e-6))
+        parts = [np.log(usual / rate[:, None]), np.log(now / usual), share]
+        return np.concatenate(parts, 1).astype(np.float32)
+
+    def _tag_sums(self, events: Events, n: int) -> tuple[Array, Array]:
+        """(n, G) float64 exposures and positives of each owner by tag, shared among an item's
+        tags by their weights."""
+        n_tags = self.vocabulary.n_tags
+        tags, weight = self.tags[events.item_row], self.tag_weight[events.item_row]
+        cell = events.owner[:, None] * (n_tags + 1) + np.where(tags < 0, n_tags, tags)
+        liked = events.positive
+        sums = [
+            np.bincount(cell[rows].ravel(), weight[rows].ravel(), n * (n_tags + 1))
+            for rows in (slice(None), liked)
+        ]
+        shown, positive = (s.reshape(n, n_tags + 1)[:, :n_tags] for s in sums)
+        return shown, positive
+
+    def _of_pairs(
+        self, latest: Events, rate: Array, interest: Array, owner: Array, item_row: Array
+    ) -> Array:
+        """(n, Np - Ni) numbers of user and item together."""
+        width, n_tags = self.n_authors + 1, self.vocabulary.n_tags
+        author_row = self.author_row[item_row]
+        cell = latest.owner * width + self.author_row[latest.item_row] % width
+        at, has = owner * width + author_row % width, author_row >= 0
+        size = len(rate) * width
+        shown = has * np.bincount(cell, minlength=size)[at].astype(np.float32)
+        positive = has * np.bincount(cell[latest.positive], minlength=size)[at].astype(np.float32)
+        mine = rate[owner]
+        taste = _logit(_smooth(positive, shown, mine, 2.0)) - _logit(mine)
+        columns = [np.log1p(shown), taste]
+        tags, weight = np.maximum(self.tags[item_row], 0), self.tag_weight[item_row]
+        for kind in range(3):
+            place = owner[:, None] * (3 * n_tags) + kind * n_tags + tags
+            columns.append((interest.ravel()[place] * weight).sum(1) if n_tags else 0.0 * mine)
+        return np.stack(columns, 1).astype(np.float32)
 
     def of_items(self, item_row: Array, time_ms: Array) -> Array:
         """(n, Ni) numbers of items and their authors before their times (n,): what can be
@@ -288,27 +331,6 @@ class FeatureBuilder:
         age_h = np.maximum(time_ms - self.publish_ms[item_row], 0) / 3.6e6
         columns = [np.log1p(item.shown), _logit(item_rate), _logit(item_long), np.log1p(age_h)]
         columns += [np.log1p(author.shown), _logit(author_rate)]
-        return np.stack(columns, 1).astype(np.float32)
-
-    def of_pairs(
-        self,
-        user_row: Array,
-        rate: Array,
-        interest: Array,
-        item_row: Array,
-        time_ms: Array,
-        at: Array,
-    ) -> Array:
-        """(n, Nu) numbers of user and item together; ``at`` (n,) = whose row of ``interest``."""
-        author_row = self.author_row[item_row]
-        both = self.past.user_author(user_row, author_row, time_ms)
-        taste = _logit(_smooth(both.positive, both.shown, rate, 2.0)) - _logit(rate)
-        columns = [np.log1p(both.shown), taste]
-        tags, weight = np.maximum(self.tags[item_row], 0), self.tag_weight[item_row]
-        n_tags = self.vocabulary.n_tags
-        for kind in range(3):
-            cell = at[:, None] * (3 * n_tags) + kind * n_tags + tags
-            columns.append((interest.ravel()[cell] * weight).sum(1) if n_tags else 0.0 * rate)
         return np.stack(columns, 1).astype(np.float32)
 
 
@@ -342,6 +364,12 @@ def _outcomes(logs: Logs) -> tuple[Array, Array]:
 def _smooth(positive: Array, shown: Array, prior_rate: Array, strength: float) -> Array:
     rate: Array = (positive + strength * prior_rate) / (shown + strength)
     return rate
+
+
+def _running(sums: Array, group: Array) -> Array:
+    """(B, G) running sums that start anew with each group; ``group`` (B,) = its first row."""
+    total = sums.cumsum(0)
+    return np.asarray(total - (total - sums)[group])
 
 
 def _logit(p: Array) -> Array:

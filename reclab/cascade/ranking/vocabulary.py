@@ -44,9 +44,9 @@ class Vocabulary:
         cls, users: ForwardIndex, index: ForwardIndex, user_rows: Array, item_rows: Array
     ) -> Self:
         """Known values: ids from the rows seen in training, the rest from the tables."""
-        fields = {"user": np.unique(user_rows)}
+        fields = {"user": _present(user_rows)}
         fields |= {n: _values(n, users[n]) for n in USER_FIELDS if n in users}
-        item_fields = {"item": np.unique(item_rows)}
+        item_fields = {"item": _present(item_rows)}
         for name in ITEM_FIELDS:
             if name in index:
                 item_fields[name] = _values(name, index[name])
@@ -114,6 +114,10 @@ def _binned(name: str, column: Array) -> Array:
 
 def _values(name: str, column: Array) -> Array:
     return np.unique(_binned(name, column))
+
+
+def _present(rows: Array) -> Array:
+    return np.flatnonzero(np.bincount(rows)) if len(rows) else np.zeros(0, np.int64)
 
 
 def _encode(name: str, values: Array, column: Array, offset: int) -> Array:
