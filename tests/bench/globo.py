@@ -38,7 +38,13 @@ HALF_HOUR, FOREVER = 0.5, float("inf")
 LATEST = PopularConfig(half_life_hours=HALF_HOUR)
 EVER = PopularConfig(half_life_hours=FOREVER)
 COSINE = ItemCFConfig(
-    gap_hours=FOREVER, fresh_hours=FOREVER, backward=1.0, window=20, neighbours=400
+    gap_hours=FOREVER,
+    fresh_hours=FOREVER,
+    backward=1.0,
+    window=20,
+    neighbours=400,
+    position_decay=0.85,
+    length=20,
 )
 RECENT = ItemCFConfig(
     gap_hours=HALF_HOUR,

@@ -143,7 +143,8 @@ class _Windows:
         self.group = np.stack([np.where(r.group < 0, alone, r.group) for r in rules])
         self.caps = np.array([r.cap for r in rules], np.int8)[:, None, None]
         self.near = np.zeros(self.group.shape, np.int8)
-        self.every, self.placed = np.arange(self.group.shape[1]), []
+        self.every = np.arange(self.group.shape[1])
+        self.placed: list[Array] = []
 
     def breaks(self) -> Array:
         """(B, n) rules that each candidate would break at the next place."""

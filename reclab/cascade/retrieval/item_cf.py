@@ -38,21 +38,21 @@ SLOTS = 16_000  # neighbours weighed at a time: few enough to stay in the proces
 class ItemCFConfig:
     """What counts as "together", and how much an old click still says."""
 
-    neighbours: int = 100
+    neighbours: int = 50
     """N, neighbours kept for each item (20-500)"""
-    length: int = 20
+    length: int = 50
     """L, latest positives that speak for the user (1-50)"""
-    position_decay: float = 0.85
+    position_decay: float = 0.95
     """d, weight of each older positive against the next newer one (0.5-1)"""
     group: str = "user_id"
     """column whose rows belong together: user_id or session_id"""
     window: int = 10
-    """how many positives apart a pair may be (3-20)"""
-    gap_hours: float = 24.0
-    """half-life of a pair in the time between its two positives (news: 0.5)"""
-    fresh_hours: float = 24.0 * 7
-    """half-life of a pair in its age (news: 0.5, short video: 24-200, films: inf)"""
-    backward: float = 0.5
+    """how many positives apart a pair may be (3-40)"""
+    gap_hours: float = 24.0 * 7
+    """half-life of a pair in the time between its two positives (news: 0.5, short video: 24-200)"""
+    fresh_hours: float = 24.0 * 14
+    """half-life of a pair in its age (news: 0.5, short video: 48-400, films: inf)"""
+    backward: float = 1.0
     """weight of "j before i" against "j after i" (0-1)"""
     norm_from: float = 0.5
     """a, exponent of the popularity of the item clicked"""

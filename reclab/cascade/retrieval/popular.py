@@ -30,7 +30,7 @@ from reclab.stores.row_lookup import RowLookup
 class PopularConfig:
     """How fast popularity fades."""
 
-    half_life_hours: float = 24.0
+    half_life_hours: float = 72.0
     """hours after which a positive counts half (news: 0.5, short video: 12-72, films: inf)"""
 
     def __post_init__(self) -> None:
@@ -98,9 +98,9 @@ class PopularChannel:
         if place is None:
             item_row[:, : len(top[:k])] = top[:k]
         else:
-            place &= place.cumsum(1) <= k
-            to = place.cumsum(1)[place] - 1
-            item_row[np.nonzero(place)[0], to] = np.broadcast_to(top, place.shape)[place]
+            nth = place.cumsum(1)  # the how manieth published one
+            request, at = np.nonzero(place & (nth <= k))
+            item_row[request, nth[request, at] - 1] = top[at]
         score = np.zeros((n, k), np.float32)
         found = item_row >= 0
         score[found] = self._popularity[item_row[found]]

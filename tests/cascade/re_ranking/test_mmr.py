@@ -95,6 +95,20 @@ def test_windows_hold_whenever_some_order_keeps_them(kinds, first, second, k, se
     assert keeps(groups, order, (first, second)) == possible == (lists.relaxed[0] == 0)
 
 
+@pytest.mark.parametrize("window, cap", [(2, 1), (3, 1), (4, 2)])
+def test_each_card_is_the_best_that_breaks_no_window(window, cap):
+    score, vectors = some(10, 40, 4, seed=6)
+    group = rng(6, "groups").integers(-1, 8, (10, 40))
+    order = mmr_batch(score, vectors, 12, 1.0, [Rule(group, window, cap)]).order
+    for b in range(10):
+        chosen: list[int] = []
+        for i in order[b]:
+            recent = [group[b, j] for j in chosen[max(0, len(chosen) - window + 1) :]]
+            free = [j for j in range(40) if group[b, j] < 0 or recent.count(group[b, j]) < cap]
+            assert i == max(set(free) - set(chosen), key=score[b].__getitem__)
+            chosen.append(int(i))
+
+
 def test_a_greedy_dead_end_is_left_by_search():
     group = np.array([[0, 0, 0, 1, 1]])  # only 0 1 0 1 0 keeps the rule, greedy begins with a 1
     score = np.array([[0.1, 0.2, 0.3, 0.9, 0.8]], np.float32)

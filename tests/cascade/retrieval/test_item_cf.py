@@ -171,6 +171,16 @@ def test_updates_in_pieces_equal_one_fit(piece_hours):
     np.testing.assert_allclose(a[1], b[1], rtol=1e-3, atol=1e-6)
 
 
+def test_a_click_without_a_pair_still_changes_how_common_the_item_is():
+    channel = ItemCFChannel(PLAIN).fit(LOGS, INDEX, END)
+    before = channel.neighbours(np.array([4]))[1][0, 0]
+    lonely = {"user_id": np.array([999]), "video_id": np.array([4]), "time_ms": np.array([END])}
+    channel.update(Table(lonely))
+    clicks = (LOGS.interactions["video_id"][LOGS.positive] == 4).sum()
+    after = channel.neighbours(np.array([4]))[1][0, 0]
+    assert after == pytest.approx(before * (clicks / (clicks + 1)) ** 0.5)
+
+
 def test_sessions_do_not_mix_where_they_are_the_group():
     clicks = {"user_id": np.zeros(4, int), "session_id": np.array([1, 1, 2, 2])}
     clicks |= {"video_id": np.array([0, 1, 2, 3]), "time_ms": np.arange(4)}
