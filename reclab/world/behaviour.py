@@ -3,10 +3,10 @@
 a = 4.2 Σ_t w_t √θ_ut + 1.8 cos(style) + .4 quality + .5 follows + business
     + Σ_t w_t [1.5 (t = mood) + .35 excitation_t − .18 satiation_t]              (logits)
 p_click = σ(a + b_u − .18 same topic earlier − .35 same creator earlier − .012 impressions so far)
-watch: skip min(D, LN(1.35 s, .9)); clicked: complete with σ(c − .5 ln(D/26) + .55 x),
-       else min(.95 D, LN(15 s · e^(.35 x), 1.5)), with x = a − 1.2
+watch: skip min(D, LN(1.4 s, .9)); clicked: complete with σ(−1.2 − .3 ln(D/26) + .45 x),
+       else min(.95 D, LN(16 s · e^(.3 x), 1.5)), with x = a − 1.2
 long view = clicked and watched >= min(D, 18 s), so that
-P(long | click) = p_complete + (1 − p_complete) [.95 D >= 18] Φ((ln(15/18) + .35 x) / 1.5)
+P(long | click) = p_complete + (1 − p_complete) [.95 D >= 18] Φ((ln(16/18) + .3 x) / 1.5)
 
 Reference: Craswell et al. 2008 (WSDM) for examination that ends; Xie et al. 2023 on watch time.
 Simplified: one click model for all; people do not learn, tire for weeks, or talk to each other.
@@ -43,13 +43,13 @@ class BehaviourConfig:
     same_creator: float = 0.35  # per item of the same creator earlier on the page
     tiredness: float = 0.012  # per impression so far in the session
     typical: float = 1.2  # affinity of a typical click: x = a − typical
-    skip_sec: float = 1.35  # median glance at what is not clicked, seconds
+    skip_sec: float = 1.4  # median glance at what is not clicked, seconds
     skip_spread: float = 0.9  # sigma of its ln
     complete: float = -1.2  # watching to the end, for 26 s and x = 0
-    complete_by_liking: float = 0.55  # per unit of x
-    complete_by_length: float = 0.5  # per ln(duration / 26 s)
-    part_sec: float = 15.0  # median when not to the end, seconds
-    part_by_liking: float = 0.35  # ln seconds per unit of x
+    complete_by_liking: float = 0.45  # per unit of x
+    complete_by_length: float = 0.3  # per ln(duration / 26 s)
+    part_sec: float = 16.0  # median when not to the end, seconds
+    part_by_liking: float = 0.3  # ln seconds per unit of x
     part_spread: float = 1.5  # sigma of its ln
     like: float = -5.3  # given a click, x = 0: 1.8 % of impressions
     comment: float = -7.1
@@ -65,7 +65,7 @@ class BehaviourConfig:
     exit_by_ad: float = 0.8  # after an ad, times (1 − tolerance)
     exit_by_activity: float = -0.25  # per sigma: heavy users stay longer
     exit_on_mobile: float = 0.2  # data costs money
-    back: float = 1.2  # coming back the next day
+    back: float = 0.4  # coming back the next day
     back_by_activity: float = 0.6  # per sigma
     back_by_satisfaction: float = 3.0  # per unit of long-view rate above the user's habit
 

@@ -36,7 +36,7 @@ class ItemsConfig:
     creator_quality: float = 0.7  # likewise, in sigmas
     duration_sec: float = 26.0  # median, seconds: KuaiRand shows 27
     duration_spread: float = 1.46  # sigma of ln duration: p90 of 169 s
-    live_sec: float = 300.0  # median of a live show's highlight, seconds
+    live_sec: float = 90.0  # median of a live show's highlight, seconds
     image_sec: float = 10.0  # median reading time of an image-text post, seconds
     age_days: float = 30.0  # mean age of the catalogue at the start, days
     bid: float = 1.0  # median money per click of an ad

@@ -23,7 +23,7 @@ from reclab.world.config import WorldConfig
 from reclab.world.creators import choose_follows, make_creators
 from reclab.world.logging_policy import LoggingPolicy
 from reclab.world.records import Recorder, held_requests
-from reclab.world.traffic import NEVER, hour_share, session_starts
+from reclab.world.traffic import NEVER, session_starts, start_share
 from reclab.world.truth import Truth
 from reclab.world.users import N_TOPICS, Users, drift, make_users
 
@@ -64,7 +64,7 @@ class Platform:
     def __init__(self, config: WorldConfig) -> None:
         self.config = config
         self.users: Users = make_users(
-            config.users, config.n_users, config.days, hour_share(), config.seed
+            config.users, config.n_users, config.days, start_share(config.traffic), config.seed
         )
         self.creators = make_creators(config.creators, config.n_creators, config.seed)
         self.catalogue = Catalogue(config.items, self.creators)

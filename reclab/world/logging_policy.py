@@ -28,15 +28,15 @@ CHANNELS = ("personal", "hot", "fresh", "random")
 class PolicyConfig:
     """Constants of the recommender that wrote the log."""
 
-    mix: tuple[float, ...] = (0.75, 0.12, 0.10, 0.03)  # share of slots by channel; random flagged
+    mix: tuple[float, ...] = (0.58, 0.32, 0.07, 0.03)  # share of slots by channel; random flagged
     refit_days: int = 2  # days between fits of the personal lists
     rank: int = 8  # factors
     factor_weight: float = 0.2  # shrinkage of the factors: at this density most of them is noise
-    mean_weight: float = 0.5  # of an item's mean beside the match of tastes
+    mean_weight: float = 1.5  # of an item's mean beside the match of tastes
     list_length: int = 200  # items a user: two days of a heavy user
-    pool: int = 12_000  # items in the index: two thirds the best by record, the rest at random
-    hot_items: int = 300  # length of the hot list
-    fresh_items: int = 500  # the latest items that the fresh channel draws from
+    pool: int = 4_000  # items in the index: two thirds the best by record, the rest at random
+    hot_items: int = 400  # length of the hot list
+    fresh_items: int = 300  # the latest items that the fresh channel draws from
     spare: int = 4  # candidates beyond the page, for those already seen
 
     def __post_init__(self) -> None:
@@ -44,8 +44,8 @@ class PolicyConfig:
         check_int("PolicyConfig.refit_days", self.refit_days, 1, 1000, "2")
         check_int("PolicyConfig.rank", self.rank, 1, 128, "8")
         check_int("PolicyConfig.list_length", self.list_length, 10, 10_000, "200")
-        check_int("PolicyConfig.pool", self.pool, 100, 10_000_000, "12000")
-        check_int("PolicyConfig.hot_items", self.hot_items, 1, 1_000_000, "300")
+        check_int("PolicyConfig.pool", self.pool, 100, 10_000_000, "4000")
+        check_int("PolicyConfig.hot_items", self.hot_items, 1, 1_000_000, "400")
 
 
 class SeenItems:

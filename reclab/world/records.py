@@ -117,6 +117,8 @@ class Recorder:
         """The four tables and the reports."""
         rows = {k: np.concatenate([part[k] for part in self.parts]) for k in self.parts[0]}
         self.parts = []
+        logged = rows["time_ms"] < config.days * DAY_MS  # what runs past the last midnight is cut
+        rows = {k: values[logged] for k, values in rows.items()}
         order = np.lexsort((rows["position"], rows["req"], rows["time_ms"]))
         rows = {k: values[order] for k, values in rows.items()}
         shown = interactions(rows, users, items)
@@ -250,8 +252,9 @@ def held_requests(
 ) -> Table:
     """Up to 4,000 requests of a day with the state of their session, ordered by time."""
     merged = {k: np.concatenate([page[k] for page in pages]) for k in pages[0]}
-    n = len(merged["req_id"])
-    keep = np.sort(chance.choice(n, min(n, HELD_REQUESTS), replace=False))
+    today = np.flatnonzero(merged["time_ms"] // DAY_MS == day)
+    keep = chance.choice(today, min(len(today), HELD_REQUESTS), replace=False)
+    keep.sort()
     keep = keep[np.argsort(merged["time_ms"][keep], kind="stable")]
     columns = {name: values[keep] for name, values in merged.items()}
     columns["user_id"] = user_ids[columns["user_row"]]

@@ -27,17 +27,18 @@ NEVER = np.iinfo(np.int64).max
 class TrafficConfig:
     """Constants of arrivals."""
 
+    sharpen: float = 1.15  # exponent on the curve of starts: sessions that run on blur it again
     own_hour: float = 0.4  # share of sessions at the user's own hour
     own_hour_spread: float = 0.8  # hours, sigma around it: widens the curve a little
-    more_sessions: float = 0.35  # mean of further sessions a day, for an average user
+    more_sessions: float = 0.3  # mean of further sessions a day, for an average user
     by_activity: float = 0.7  # per sigma of activity, in ln: heavy users come more often
     most_sessions: int = 5  # ceiling a day
     wifi: float = 0.65  # share of sessions on wifi
     pause_sec: float = 2.0  # median pause between pages, seconds
     pause_spread: float = 0.8  # sigma of its ln
-    away: float = 0.12  # probability of putting the phone away between pages
-    away_min: float = 6.0  # median of such a break, minutes
-    away_spread: float = 1.7  # sigma of its ln: gives the lateness of clicks in a session
+    away: float = 0.15  # probability of putting the phone away between pages
+    away_min: float = 5.0  # median of such a break, minutes
+    away_spread: float = 2.15  # sigma of its ln: gives the lateness of clicks in a session
     most_pages: int = 25  # ceiling a session
 
     def __post_init__(self) -> None:
@@ -49,6 +50,12 @@ class TrafficConfig:
 def hour_share() -> Array:
     """(24,) share of the platform's exposures in each hour."""
     return HOURLY / HOURLY.sum()
+
+
+def start_share(config: TrafficConfig) -> Array:
+    """(24,) share of session starts in each hour."""
+    curve = HOURLY**config.sharpen
+    return curve / curve.sum()
 
 
 def session_starts(
@@ -66,7 +73,7 @@ def session_starts(
     n, most = len(active), config.most_sessions
     mean = config.more_sessions * np.exp(config.by_activity * activity)
     count = np.where(active, 1 + np.minimum(chance.poisson(mean), most - 1), 0)
-    curve = np.searchsorted(np.cumsum(hour_share()), chance.random((n, most))).clip(0, 23)
+    curve = np.searchsorted(np.cumsum(start_share(config)), chance.random((n, most))).clip(0, 23)
     anywhere = curve + chance.random((n, most))
     own = own_hour[:, None] + config.own_hour_spread * chance.standard_normal((n, most))
     hour = np.where(chance.random((n, most)) < config.own_hour, own % 24.0, anywhere)

@@ -34,9 +34,9 @@ class UsersConfig:
     breadth: float = 3.0  # Dirichlet mass: a typical user has 3-5 live topics
     breadth_spread: float = 0.7  # sigma of ln breadth: from one-topic fans to browsers
     group_tilt: float = 0.8  # logits by which age and gender move topics: a weak profile signal
-    click_bias: float = -2.2  # logit: sets the click rate under random exposure (.176)
-    click_by_activity: float = -0.42  # logit per sigma of activity: heavy users click less
-    click_noise: float = 0.45  # logit: with the rest gives the users' p90 (.72)
+    click_bias: float = -1.95  # logit: sets the click rate under random exposure (.176)
+    click_by_activity: float = -0.68  # logit per sigma of activity: heavy users click less
+    click_noise: float = 0.5  # logit: with the rest gives the users' p90 (.72)
     drift: float = 0.04  # sigma of ln theta per day: half of a taste moves in a year
     new_topic: float = 0.01  # probability per user and day
     joined_share: float = 0.1  # of users who sign up while the log runs
@@ -84,8 +84,8 @@ def unit(vectors: Array) -> Array:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def make_users(config: UsersConfig, n: int, days: int, hour_share: Array, seed: int) -> Users:
-    """Draw ``n`` users; ``hour_share`` (24,) is the platform's daily curve."""
+def make_users(config: UsersConfig, n: int, days: int, hours: Array, seed: int) -> Users:
+    """Draw ``n`` users; ``hours`` (24,) share of session starts."""
     check_int("n_users", n, 2, 10_000_000, "5000")
     who, taste, habit = (rng(seed, f"users {what}") for what in ("who", "taste", "habit"))
     joined = np.where(
@@ -96,7 +96,7 @@ def make_users(config: UsersConfig, n: int, days: int, hour_share: Array, seed: 
     activity = habit.standard_normal(n)
     noise = habit.standard_normal(n)
     bias = config.click_bias + config.click_by_activity * activity + config.click_noise * noise
-    hours = habit.choice(24, n, p=hour_share) + habit.random(n)
+    own_hour = habit.choice(24, n, p=hours) + habit.random(n)
     return Users(
         profile=profile,
         theta=theta,
@@ -106,7 +106,7 @@ def make_users(config: UsersConfig, n: int, days: int, hour_share: Array, seed: 
         ad_tolerance=habit.beta(2.0, 2.0, n),
         price_sensitivity=0.5 + 0.3 * habit.standard_normal(n),
         purchase=habit.standard_normal(n),
-        own_hour=hours,
+        own_hour=own_hour,
         join_day=joined,
         declared=_declared(theta, taste),
     )
