@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import ipywidgets as w
@@ -22,7 +23,7 @@ import plotly.graph_objects as go
 from reclab.core.errors import ReclabError
 from reclab.show.controls import Control, Value, arrange, knobs_of
 from reclab.show.labels import label, text_table
-from reclab.show.live import LiveFigure
+from reclab.show.live import LiveFigure, fitted
 from reclab.show.readout import Row, message_html, rows_html, rows_text
 from reclab.show.theme import LAB_CSS, Series, add_pair, panels, static_bundle
 
@@ -108,13 +109,8 @@ class Explorer:
     def check(self, params: Params) -> str | None:
         """Why these settings do not go together, in words; None when they do. As it stands: sizes
         of the controls in ``funnel`` must not grow from one to the next."""
-        for before, after in zip(self.funnel, self.funnel[1:], strict=False):
-            if params[after] > params[before]:
-                big, small = self.knobs[after], self.knobs[before]
-                return label("grows").format(
-                    big.words, big.show(params[after]), small.words, small.show(params[before])
-                )
-        return None
+        words = {name: knob.words for name, knob in self.knobs.items()}
+        return shrinking(params, self.funnel, words)
 
     # ---- what a reader does ----------------------------------------------------------------
 
@@ -201,11 +197,16 @@ class Explorer:
         for name, action in actions.items():
             button = w.Button(description=label(name), layout=w.Layout(width="auto"))
             button.on_click(lambda _, action=action: action())
+            button.add_class(f"reclab-{name}")
             self._buttons[name] = button
         line = w.HBox([*self._buttons.values(), *([self._bar] if self.slow else [])])
-        head = w.HTML(f"<style>{LAB_CSS}</style>" + (f"<b>{self.title}</b>" if self.title else ""))
+        head = w.HTML(
+            f"<style>{LAB_CSS}</style>"
+            + (f"<b>{escape(label(self.title))}</b>" if self.title else "")
+        )
         parts = [head, arrange(list(self.knobs.values())), line, self._message, self.figure]
-        self.box = w.VBox([*parts, self._table], layout=w.Layout(width="100%"))
+        places = {knob.widget.description: knob.places for knob in self.knobs.values()}
+        self.box = fitted([*parts, self._table], places)
 
     def _state(self, params: Params) -> State:
         key = tuple(params.values())
@@ -257,6 +258,22 @@ class Explorer:
 
     def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Live view for an open notebook, static plot for a saved one, text for the rest."""
-        self.figure.catch_up()
         view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
         return {WIDGET_VIEW: view, **static_bundle(self.figure, self.summary())}
+
+
+def shrinking(
+    params: Params, names: Sequence[str], words: Mapping[str, str] | None = None
+) -> str | None:
+    """The sentence for sizes that grow along the funnel, None when they do not. ``words`` are the
+    labels of the controls (default: the label of the name).
+
+    >>> shrinking({"retrieve": 100, "keep": 300}, ["retrieve", "keep"])
+    '“keep” (300) must not be larger than “retrieve” (100).'
+    """
+    words = words or {name: label(name) for name in names}
+    for before, after in zip(names, names[1:], strict=False):
+        big, small = params[after], params[before]
+        if big > small:
+            return label("grows").format(words[after], f"{big:,}", words[before], f"{small:,}")
+    return None

@@ -1,0 +1,49 @@
+// Runs on the page beside an explorer: lets its plot fill its box, and gives each slider's handle
+// the name and the value that a screen reader reads out.
+
+function nameSliders(box, places) {
+  for (const handle of box.querySelectorAll(".noUi-handle")) {
+    const row = handle.closest(".widget-inline-hbox");
+    const label = row && row.querySelector(".widget-label");
+    if (!label) continue;
+    const words = label.textContent;
+    if (handle.getAttribute("aria-label") !== words) handle.setAttribute("aria-label", words);
+    const place = (places[words] || [])[Math.round(handle.getAttribute("aria-valuenow"))];
+    if (place && handle.getAttribute("aria-valuetext") !== place) {
+      handle.setAttribute("aria-valuetext", place);
+    }
+  }
+}
+
+function render({ model, el }) {
+  let box = null;
+  let width = 0;
+  // plotly's responsive plots listen to the window alone, and a plot that is drawn before its cell
+  // is attached measures 0 and falls back to 700 px: so the window's event is sent when either
+  // the plot is first drawn or the box has another width.
+  const fit = () => window.dispatchEvent(new Event("resize"));
+  const sized = new ResizeObserver(([entry]) => {
+    if (Math.abs(entry.contentRect.width - width) < 1) return;
+    width = entry.contentRect.width;
+    if (width > 0) fit();
+  });
+  const changed = new MutationObserver(() => nameSliders(box, model.get("places")));
+  const attach = () => {
+    box = el.closest(".reclab-explorer");
+    if (!box) return requestAnimationFrame(attach);
+    sized.observe(box);
+    const what = { childList: true, subtree: true, attributeFilter: ["aria-valuenow"] };
+    changed.observe(box, what);
+    nameSliders(box, model.get("places"));
+  };
+  document.addEventListener("plotlywidget-after-render", fit);
+  attach();
+  return () => {
+    document.removeEventListener("plotlywidget-after-render", fit);
+    sized.disconnect();
+    changed.disconnect();
+    box = null;
+  };
+}
+
+export default { render };
