@@ -175,11 +175,11 @@ class VectorIndex:
             self._index = faiss.IndexHNSWFlat(self.dim, config.m, metric)
             self._index.hnsw.efConstruction = config.ef_build
         else:
-            n_list = int(np.clip(4 * np.sqrt(n), 1, max(1, n // 8)))
+            n_list = int(np.clip(2 * np.sqrt(n), 1, max(1, n // 8)))
             quantizer = faiss.IndexFlatIP(self.dim)
             self._index = faiss.IndexIVFFlat(quantizer, self.dim, n_list, metric)
             self._index.cp.min_points_per_centroid = 1
-            self._index.cp.max_points_per_centroid = 64
+            self._index.cp.max_points_per_centroid, self._index.cp.niter = 64, 10
             self._index.train(vectors)
         self._trained_on = n
         if n:
