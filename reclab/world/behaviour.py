@@ -92,9 +92,7 @@ def typical_wish(c: BehaviourConfig, theta: Array) -> Array:
     return c.topic * np.sqrt(theta) + c.mood * theta
 
 
-def p_click(
-    c: BehaviourConfig, affinity: Array, bias: Array, fatigue: Array | float = 0.0
-) -> Array:
+def p_click(affinity: Array, bias: Array, fatigue: Array | float = 0.0) -> Array:
     """Probability that an item is opened; ``fatigue`` >= 0 in logits."""
     return expit(affinity + bias - fatigue)
 

@@ -63,6 +63,6 @@ SCALES = {
     "laptop": WorldConfig("laptop"),
     # For performance: a million items, few days.
     "full": WorldConfig(
-        "full", n_items=1_000_000, n_creators=100_000, days=3, posts_per_day=20_000.0
+        "full", n_items=1_000_000, n_creators=100_000, days=7, posts_per_day=20_000.0
     ),
 }

@@ -9,6 +9,7 @@ Reference: Chapelle 2014 (KDD) for delayed feedback; lateness as in a day of Glo
 Simplified: no report is lost, doubled or forged here; lesson 06 does that.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,52 +26,40 @@ from reclab.world.users import N_TOPICS, TOPICS, Users
 
 KINDS = ("click", "watch", "like", "comment", "share", "forward", "follow", "pay")
 HELD_REQUESTS = 4_000
+# Millions of rows: no column is kept wider than it needs to be.
+SMALL = {"user": "i4", "req": "i4", "session": "i4", "item": "i4", "position": "i2"} | {
+    "seconds": "f4",
+    "before_sec": "f4",
+}
 
 
 class Recorder:
-    """Collects pages as they are served and turns them into tables at the end."""
+    """Collects pages as they are served, merges them once a day, and gives all rows at the end."""
 
     def __init__(self) -> None:
-        self.parts: list[dict[str, Array]] = []
+        self._pages: list[dict[str, Array]] = []
+        self._days: list[dict[str, Array]] = []
 
-    def add(
-        self,
-        user: Array,
-        now: Array,
-        req: Array,
-        session: Array,
-        mobile: Array,
-        shown: Array,
-        page: dict[str, Array],
-    ) -> None:
-        """Keep the impressions ``shown`` (n, K) of one page for each of n users."""
+    def add(self, context: dict[str, Array], shown: Array, page: dict[str, Array]) -> None:
+        """Keep the impressions ``shown`` (n, K): ``context`` columns (n,), ``page`` (n, K)."""
         rows, _ = np.nonzero(shown)
-        before = np.cumsum(page["seconds"] * shown, 1) - page["seconds"] * shown
-        self.parts.append(
-            {
-                "user": user[rows].astype(np.int32),
-                "time_ms": now[rows],
-                "req": req[rows].astype(np.int32),
-                "session": session[rows].astype(np.int32),
-                "mobile": mobile[rows],
-                "item": page["item"][shown].astype(np.int32),
-                "channel": page["channel"][shown],
-                "position": page["position"][shown].astype(np.int16),
-                "click": page["click"][shown],
-                "seconds": page["seconds"][shown].astype(np.float32),
-                "done": page["done"][shown],
-                "long_view": page["long_view"][shown],
-                "affinity": page["affinity"][shown],
-                "before_sec": before[shown].astype(np.float32),
-            }
-        )
+        watched = page["seconds"] * shown
+        before = np.cumsum(watched, 1) - watched
+        kept = {name: values[rows] for name, values in context.items()}
+        kept |= {name: values[shown] for name, values in page.items()}
+        kept["before_sec"] = before[shown]
+        self._pages.append({k: v.astype(SMALL.get(k, v.dtype)) for k, v in kept.items()})
 
-    def day_rows(self, first: int) -> dict[str, Array]:
-        """Merge the parts from ``first`` on into one, and return it."""
-        day = self.parts[first:]
-        merged = {k: np.concatenate([part[k] for part in day]) for k in day[0]}
-        self.parts[first:] = [merged]
-        return merged
+    def close_day(self) -> dict[str, Array]:
+        """Merge the pages since the last call into one day of rows, and return it."""
+        pages, self._pages = self._pages, []
+        self._days.append({k: np.concatenate([page[k] for page in pages]) for k in pages[0]})
+        return self._days[-1]
+
+    def all_rows(self) -> dict[str, Array]:
+        """All days in one, and forget them."""
+        days, self._days = self._days, []
+        return {k: np.concatenate([day.pop(k) for day in days]) for k in list(days[0])}
 
     def react(
         self,
@@ -79,8 +68,8 @@ class Recorder:
         users: Users,
         items: Catalogue,
         chance: np.random.Generator,
-    ) -> Array:
-        """Add reactions and money to a day's rows; return the rows with a new follow."""
+    ) -> None:
+        """Add reactions and money to a day's rows."""
         n, rows = len(shown["item"]), np.flatnonzero(shown["click"])
         affinity = shown.pop("affinity")[rows]
         p = behaviour.p_reactions(config.behaviour, affinity)
@@ -89,7 +78,6 @@ class Recorder:
             shown[kind][rows] = chance.random(len(rows)) < p_kind
         shown["pay"] = np.zeros(n, np.float32)
         shown["pay"][rows] = self._money(config, shown, rows, affinity, users, items, chance)
-        return np.flatnonzero(shown["follow"])
 
     @staticmethod
     def _money(
@@ -113,28 +101,27 @@ class Recorder:
         money = np.where((business == LIVE) & (draw < tip), gift, money)
         return np.where(business == AD, items.bid[item], money)
 
-    def logs(self, config: WorldConfig, users: Users, items: Catalogue) -> Logs:
-        """The four tables and the reports."""
-        rows = {k: np.concatenate([part[k] for part in self.parts]) for k in self.parts[0]}
-        self.parts = []
-        logged = rows["time_ms"] < config.days * DAY_MS  # what runs past the last midnight is cut
-        rows = {k: values[logged] for k, values in rows.items()}
-        order = np.lexsort((rows["position"], rows["req"], rows["time_ms"]))
-        rows = {k: values[order] for k, values in rows.items()}
-        shown = interactions(rows, users, items)
-        table = items.table()
-        for kind in ("like", "comment", "share", "forward"):
-            count = np.bincount(rows["item"], rows[kind], minlength=len(items))
-            table = table.with_columns(**{f"{kind}_cnt": count.astype(np.int32)})
-        logs = Logs(
-            users=Table(),
-            items=conform("items", table),
-            interactions=shown,
-            daily=daily(shown, rows),
-            feedback=feedback(rows, shown, rng(config.seed, "reports")),
-            tag_names=tuple(TOPICS),
-        )
-        return Logs(**{**logs.__dict__, "users": snapshot(config, users, logs, config.days - 1)})
+
+def log_tables(config: WorldConfig, rows: dict[str, Array], users: Users, items: Catalogue) -> Logs:
+    """The four tables and the reports, from all impressions as columns."""
+    logged = rows["time_ms"] < config.days * DAY_MS  # what runs past the last midnight is cut
+    rows = {k: values[logged] for k, values in rows.items()}
+    order = np.lexsort((rows["position"], rows["req"], rows["time_ms"]))
+    rows = {k: values[order] for k, values in rows.items()}
+    shown = interactions(rows, users, items)
+    table = items.table()
+    for kind in ("like", "comment", "share", "forward"):
+        count = np.bincount(rows["item"], rows[kind], minlength=len(items))
+        table = table.with_columns(**{f"{kind}_cnt": count.astype(np.int32)})
+    logs = Logs(
+        users=users.profile,
+        items=conform("items", table),
+        interactions=shown,
+        daily=daily(shown, rows),
+        feedback=feedback(rows, shown, rng(config.seed, "reports")),
+        tag_names=tuple(TOPICS),
+    )
+    return replace(logs, users=snapshot(config, users, logs, config.days - 1))
 
 
 def interactions(rows: dict[str, Array], users: Users, items: Catalogue) -> Table:

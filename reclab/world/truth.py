@@ -136,9 +136,7 @@ class Truth:
         is_ad = self.business[slice(None) if item_row is None else item_row] == AD
         tolerance = np.float32(self.behaviour.ad_tolerance) * (self.ad_tolerance[user] - 0.5)
         bias = bias + tolerance[:, None].astype(np.float32) * is_ad
-        return behaviour.p_click(self.behaviour, affinity, bias, fatigue).astype(
-            np.float32, copy=False
-        )
+        return behaviour.p_click(affinity, bias, fatigue).astype(np.float32, copy=False)
 
     def _long(self, affinity: Array, click: Array, item_row: Array | None, end_ms: Array) -> Array:
         rows = slice(None) if item_row is None else item_row
