@@ -9,6 +9,7 @@ Chapter 2, section 2.2, figure 2.2.
 Simplified: industry runs each stage as a service of its own, on sharded indexes.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -85,6 +86,7 @@ class Parts:
     fuse: Fusion = field(default_factory=Fusion)
     exposures: RecentExposures | None = None
     re_ranker: Callable[[MMRConfig, ForwardIndex], Stage] = MMRStage
+    until_ms: int | None = None
 
 
 class Cascade:
@@ -135,9 +137,8 @@ class Cascade:
         say(0.6, "ranker")
         ranker = DIN().fit(logs, features, end)
         fuse = Fusion.over(ranker.targets)
-        self._parts = Parts(
-            index, users, features, popular, item_cf, two_tower, pre_ranker, ranker, fuse
-        )
+        models = (popular, item_cf, two_tower, pre_ranker, ranker, fuse)
+        self._parts = Parts(index, users, features, *models, until_ms=until_ms)
         say(1.0, "cascade trained")
         return self
 
@@ -156,11 +157,17 @@ class Cascade:
         folder.mkdir(parents=True, exist_ok=True)
         for part in (p.popular, p.item_cf, p.two_tower, p.pre_ranker, p.ranker):
             part.save(folder)
+        about = json.dumps({"until_ms": p.until_ms})
+        (folder / "cascade.json").write_text(about, encoding="utf-8")
 
     @staticmethod
-    def load(folder: Path, logs: Logs, until_ms: int | None = None) -> "Cascade":
+    def load(folder: Path, logs: Logs) -> "Cascade":
         """Read what ``save`` wrote, over the same logs. Raises ``DataError`` when damaged."""
-        index, users, features = _stores(logs, until_ms)
+        try:
+            about = json.loads((folder / "cascade.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot load the cascade from {folder}: {error}") from error
+        index, users, features = _stores(logs, about["until_ms"])
         ranker = DIN.load(folder, features)
         parts = Parts(
             index,
@@ -172,6 +179,7 @@ class Cascade:
             PreRanker.load(folder, features),
             ranker,
             Fusion.over(ranker.targets),
+            until_ms=about["until_ms"],
         )
         return Cascade(parts=parts)
 

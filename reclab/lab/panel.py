@@ -21,7 +21,7 @@ from reclab.core.types import Array, Candidates, Request
 from reclab.lab.judge import Judge, best_lists, eligible
 from reclab.stores.forward_index import ForwardIndex
 
-ABSENT = np.int16(32_000)
+ABSENT = 32_000  # place of an item that a channel does not bring (fits an int16)
 DEPTH = 1500  # items asked of each channel: the largest retrieval size of the explorer
 CHUNK = 8  # requests scored at a time, which bounds the memory of the ranker
 N_BEST = 100  # the oracle's best items whose survival is followed
@@ -119,7 +119,7 @@ def exposure_groups(cascade: Cascade) -> Array:
 def _union(answers: list[Array], n_items: int) -> tuple[Array, list[Array]]:
     """(E, U) different items of each request, and their place in each channel's answer."""
     n = len(answers[0])
-    place = np.full((len(answers), n, n_items + 1), ABSENT)
+    place = np.full((len(answers), n, n_items + 1), ABSENT, np.int16)
     for c, rows in enumerate(answers):
         # written back to front, so that -1 (the spare column) does no harm
         np.put_along_axis(place[c], rows, np.arange(rows.shape[1], dtype=np.int16)[None], 1)

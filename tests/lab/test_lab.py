@@ -1,0 +1,120 @@
+"""lab: opening, cache, panel and judges at the smoke scale."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import reclab
+from reclab.core.errors import ConfigError, DataError
+from reclab.lab import cache, experiments
+from reclab.lab.judge import best_lists, eligible, score_lists
+from reclab.lab.latency import STAGES, fit_line, measure_latency
+from reclab.lab.panel import replay
+
+
+def test_a_second_opening_gives_the_same_lab_without_building(lab, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("built again")
+
+    monkeypatch.setattr("reclab.world.generate", refuse)
+    again = reclab.open("tiny", progress=False)
+    assert again.models_folder == lab.models_folder
+    assert repr(again) == repr(lab)
+
+
+@pytest.mark.parametrize("scale", ["huge", "Laptop", ""])
+def test_a_wrong_scale_is_named_with_the_good_ones(scale, monkeypatch):
+    monkeypatch.delenv("RECLAB_SCALE", raising=False)
+    with pytest.raises(ConfigError, match="tiny, laptop, full"):
+        reclab.open(scale or "none", progress=False)
+
+
+def test_a_folder_without_data_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing here")
+    with pytest.raises(DataError, match="no known data set"):
+        reclab.open(data=tmp_path, progress=False)
+
+
+def test_the_panel_replays_the_live_cascade(lab):
+    """The same lists, card by card, for funnels of different shapes."""
+    requests = lab.requests(len(lab.panel))
+    for sizes in (
+        {"retrieve": 1000, "pre_rank": 300, "rank": 100},
+        {"retrieve": 200, "pre_rank": 100, "rank": 20},
+        {"retrieve": 400, "pre_rank": 50, "rank": 50, "channels": ("two_tower", "popular")},
+    ):
+        live = lab.trained.with_config(**sizes)
+        ours = replay(lab.panel, live.config, live.parts.index).lists
+        theirs = experiments.lists_of(live, requests)
+        same = (ours == theirs).mean()
+        assert same > 0.97, f"{sizes}: {same:.3f}"  # float ties may fall differently in batches
+
+
+def test_the_panel_survives_saving(lab, tmp_path):
+    lab.panel.save(tmp_path / "panel.npz")
+    again = type(lab.panel).load(tmp_path / "panel.npz")
+    assert (again.item_row == lab.panel.item_row).all()
+
+
+def test_the_oracle_is_the_best_and_the_score_counts_gains():
+    gain = np.array([[0.1, 0.9, 0.5, 0.0]])
+    best = best_lists(gain, 2)
+    assert best.tolist() == [[1, 2]]
+    score = score_lists(gain, np.array([[2, -1]]))
+    assert score.value == pytest.approx(0.5)
+    assert score.oracle_value == pytest.approx(1.4)
+    assert score.share == pytest.approx(0.5 / 1.4)
+
+
+def test_seen_and_unpublished_items_are_worth_nothing_to_anybody(lab):
+    requests, parts = lab.requests(10), lab.trained.parts
+    allowed = eligible(requests, parts.users, parts.index)
+    for b, request in enumerate(requests):
+        late = parts.index["publish_ms"] > request.time_ms
+        assert not allowed[b, late].any()
+    assert 0 < allowed.mean() < 1
+
+
+def test_policies_are_ordered(lab):
+    scores = experiments.compare(lab, 60)
+    value = {name: score.value for name, score in scores.items()}
+    assert value["random"] < value["cascade"] < value["oracle without session"] < value["oracle"]
+    assert scores["oracle"].share == pytest.approx(1.0)
+    assert scores["oracle"].ndcg == pytest.approx(1.0)
+
+
+def test_wider_stages_are_worth_more(lab):
+    curves = experiments.size_curves(lab, (20, 1500))
+    for name in ("retrieve", "pre_rank"):
+        assert curves[name][20].share < curves[name][1500].share
+        assert curves[name][20].recall[2] < curves[name][1500].recall[2]
+
+
+def test_latency_lines_are_never_negative(lab):
+    model = measure_latency(lab.trained, lab.requests(3), ((50, 20, 10), (200, 100, 50)))
+    assert model.stages == STAGES
+    assert (model.fixed >= 0).all() and (model.slope >= 0).all()
+    a, b = fit_line(np.array([10.0, 20.0]), np.array([1.0, 3.0]))  # would cut the axis below 0
+    assert a == 0 and b > 0
+
+
+def test_the_cache_is_keyed_by_code(lab):
+    assert cache.code_version(["stores", "cascade", "lab"]) in lab.models_folder.name
+
+
+def test_measured_sizes_are_shares_of_the_default_funnel(lab):
+    measure = experiments.measure_sizes(lab)
+    config = lab.trained.config
+    full = {name: getattr(config, name) for name in ("retrieve", "pre_rank", "rank")}
+    assert measure(full) == pytest.approx((1.0, 1.0))
+    value, cost = measure({"retrieve": 100, "pre_rank": 20, "rank": 10})
+    assert value < 1 and cost < 0.3
+
+
+def test_changing_only_the_order_of_channels_keeps_the_candidates(lab):
+    config = lab.trained.config
+    turned = replace(config, channels=config.channels[::-1])
+    one = replay(lab.panel, config, lab.trained.parts.index)
+    two = replay(lab.panel, turned, lab.trained.parts.index)
+    assert one.recall[0] == pytest.approx(two.recall[0], abs=0.02)
