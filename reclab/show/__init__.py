@@ -6,7 +6,8 @@ controls  sliders with number boxes, switches, choices
 explorer  controls + one live figure + summary table, against a pinned baseline
 slate     the feed as a phone shows it
 diagram   a pipeline's stages, drawn from the live objects
-plots     funnel, latency by stage, exposure curve
+live      the one FigureWidget, fitted to its box
+readout   the numbers as text and as a table
 
 Only notebooks import this package.
 """

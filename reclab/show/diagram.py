@@ -1,8 +1,9 @@
 """A live pipeline as a drawing: one box per stage, named by its file, and between the boxes the
 number of candidates that a trace counted.
 
-The file and the sentence in each box come from the stage's own module and class, so the drawing
-cannot say what the code does not. It is plain HTML with inline style: it wraps on a narrow page,
+The file and the sentence in each box come from the module and class of the stage, or of the model
+that it holds, so the drawing cannot say what the code does not. A stage with channels names their
+files too. It is plain HTML with inline style: it wraps on a narrow page,
 reads on both themes, its boxes are links (Tab and Enter), and it shows in an untrusted notebook.
 
 Simplified: an observability tool draws such maps from the calls it sees between services.
@@ -23,13 +24,15 @@ from reclab.show.theme import PALETTE
 @dataclass(frozen=True)
 class Box:
     """One stage: its name, the file it lives in (relative to the checkout), its first sentence,
-    its sizes in words ("keep 500"), and what it counted when there is a trace."""
+    its sizes in words ("keep 500"), what it counted when there is a trace, and the files of the
+    channels inside it."""
 
     name: str
     file: str
     about: str = ""
     sizes: str = ""
     counted: StageTrace | None = None
+    inside: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Diagram:
         for box, count in zip(self.boxes, counts[1:], strict=True):
             sizes = f" ({box.sizes})" if box.sizes else ""
             lines.append(f"  -> [{box.name}] {box.file}{sizes}" + (f" -> {count}" if count else ""))
+            lines += [f"       {file}" for file in box.inside]
             lines += [f"       {why}" for why in _losses(box, self.n_requests)]
         return "\n".join([*lines, *self.notes])
 
@@ -86,8 +90,8 @@ def diagram(
 ) -> Diagram:
     """Draw the stages of a live pipeline, with the counts of ``trace`` where one is given.
 
-    A stage is any object with ``.name``; sizes are read from its ``config`` (``keep``, ``k``,
-    ``n_…`` whole numbers). A trace must come from these stages in this order.
+    A stage is any object with ``.name``; sizes are the whole numbers named ``keep``, ``k``, ``n``
+    or ``n_…`` of the stage or its ``config``. Raises ``ValueError`` for a trace of other stages.
     """
     counted: Sequence[StageTrace | None] = [None] * len(stages)
     if trace is not None:
@@ -95,15 +99,20 @@ def diagram(
         if names != traced:
             raise ValueError(f"the trace is of stages {traced}, the drawing of {names}")
         counted = trace.stages
-    boxes = [
-        Box(s.name, _file(s), _about(s), _sizes(s), c) for s, c in zip(stages, counted, strict=True)
-    ]
+    boxes = [_box_of(stage, trace) for stage, trace in zip(stages, counted, strict=True)]
     return Diagram(boxes, n_requests, catalogue, root, trace.notes if trace else ())
 
 
-def _file(stage: Any) -> str:
+def _box_of(stage: Any, counted: StageTrace | None) -> Box:
+    core = getattr(stage, "model", stage)  # a thin stage is drawn as the model that it holds
+    inside = [_file(channel) for channel in getattr(stage, "channels", ())]
+    about = _about(core) or _about(stage)
+    return Box(stage.name, _file(core), about, _sizes(stage), counted, [f for f in inside if f])
+
+
+def _file(part: Any) -> str:
     """``reclab/cascade/filters.py``: the path from the folder that holds the package."""
-    kind = stage if inspect.isfunction(stage) else type(stage)
+    kind = part if inspect.isfunction(part) else type(part)
     try:
         path = Path(inspect.getfile(kind))
     except (OSError, TypeError):  # a class of the notebook itself has no file
@@ -112,23 +121,17 @@ def _file(stage: Any) -> str:
     return "/".join(path.parts[-depth:]) if path.suffix == ".py" and depth > 1 else ""
 
 
-def _about(stage: Any) -> str:
-    words = (inspect.getdoc(type(stage)) or "").split("\n\n")[0]
+def _about(part: Any) -> str:
+    words = (inspect.getdoc(type(part)) or "").split("\n\n")[0]
     return " ".join(words.split())
 
 
 def _sizes(stage: Any) -> str:
-    config = getattr(stage, "config", None)
-    found = (
-        {
-            name: value
-            for name, value in vars(config).items()
-            if type(value) is int
-            and (name in ("k", "keep", "n") or name.startswith(("n_", "keep_")))
-        }
-        if hasattr(config, "__dict__")
-        else {}
-    )
+    found: dict[str, int] = {}
+    for holder in (stage, getattr(stage, "config", None)):
+        for name, value in getattr(holder, "__dict__", {}).items():
+            if type(value) is int and (name in ("k", "keep", "n") or name.startswith("n_")):
+                found.setdefault(name, value)
     return ", ".join(f"{name} {value:,}" for name, value in found.items())
 
 
@@ -144,26 +147,30 @@ def _losses(box: Box, n_requests: int) -> list[str]:
 
 
 def _count(number: str, words: str) -> str:
-    above = f"{number} {words}".strip()
-    return (
-        '<span style="text-align:center;min-width:44px">'
-        f'<span style="font-weight:bold;font-size:13px">{escape(above)}</span>'
-        '<br><span style="color:#808080">⟶</span></span>'
-    )
+    above = f'<b style="font-size:13px">{escape(f"{number} {words}".strip())}</b><br>'
+    arrow = '<span style="color:#7a7a7a">⟶</span>'
+    return f'<span style="text-align:center;min-width:40px">{above if number else ""}{arrow}</span>'
+
+
+def _link(file: str, words: str, root: str, about: str = "") -> str:
+    if not file:
+        return escape(words)
+    return f'<a href="{escape(root + file)}" title="{escape(about)}">{escape(words)}</a>'
 
 
 def _box(box: Box, place: int, root: str, n_requests: int) -> str:
-    losses = "".join(
-        f'<div style="font-size:11px">{escape(why)}</div>' for why in _losses(box, n_requests)
-    )
-    sizes = f'<div style="font-size:12px">{escape(box.sizes)}</div>' if box.sizes else ""
-    file = box.file.rpartition("/")[2] or box.name
-    link = f"<b>{escape(file)}</b>"
-    if box.file:
-        link = f'<a href="{escape(root + box.file)}" title="{escape(box.about)}">{link}</a>'
-    colour = PALETTE[place % (len(PALETTE) - 1)]
+    small = '<div style="font-size:11px">'
+    lines = [f'<div style="font-size:12px">{escape(box.name)}</div>']
+    lines += [f'<div style="font-size:12px">{escape(box.sizes)}</div>'] if box.sizes else []
+    lines += [f"{small}{_link(f, _last(f), root)}</div>" for f in box.inside]
+    lines += [f"{small}{escape(why)}</div>" for why in _losses(box, n_requests)]
+    head = _link(box.file, _last(box.file) or box.name, root, box.about)
     return (
         f'<div title="{escape(box.about)}" style="border:1px solid rgba(128,128,128,0.45);'
-        f'border-top:4px solid {colour};border-radius:8px;padding:5px 10px;max-width:200px">'
-        f'{link}<div style="font-size:12px">{escape(box.name)}</div>{sizes}{losses}</div>'
+        f"border-top:4px solid {PALETTE[place % (len(PALETTE) - 1)]};border-radius:8px;"
+        f'padding:5px 10px;max-width:200px"><b>{head}</b>{"".join(lines)}</div>'
     )
+
+
+def _last(file: str) -> str:
+    return file.rpartition("/")[2]

@@ -25,7 +25,7 @@ from reclab.show.controls import Control, Value, arrange, knobs_of
 from reclab.show.labels import label, text_table
 from reclab.show.live import LiveFigure, fitted
 from reclab.show.readout import Row, message_html, rows_html, rows_text
-from reclab.show.theme import LAB_CSS, Series, add_pair, panels, static_bundle
+from reclab.show.theme import LAB_CSS, Series, add_pairs, panels, static_bundle
 
 Params = Mapping[str, Value]
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -185,7 +185,7 @@ class Explorer:
 
     def _build_parts(self) -> None:
         empty = self.figure_of()
-        self.index = {s.name: add_pair(empty, s, not i) for i, s in enumerate(self.traces())}
+        self.index = add_pairs(empty, self.traces())
         self.figure = LiveFigure(empty)
         self._message = w.HTML()
         self._table = w.HTML()

@@ -9,7 +9,6 @@ Simplified: a product has design tokens for each theme; a plot's JSON in a noteb
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,15 +82,12 @@ def template() -> go.layout.Template:
 
 class Plot(go.Figure):
     """A ``go.Figure`` that displays as static plotly JSON, without the button that uploads the
-    chart, and with a text alternative. With ``PLOTLY_RENDERER`` set (rendering to HTML), it obeys
-    that renderer and keeps our button list."""
+    chart, and with a text alternative."""
 
     alt: str = "plot"
-
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        display(self._repr_mimebundle_(), raw=True)
+    # plotly's own would use its default renderer and buttons, and fetch a script from the net
+    _ipython_display_ = None
+    _repr_html_ = None
 
     def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return static_bundle(self, self.alt)
@@ -100,7 +96,7 @@ class Plot(go.Figure):
 def static_bundle(fig: go.Figure, text: str) -> dict[str, Any]:
     """Display bundle of a figure at rest: plotly JSON without uids, and ``text``."""
     shown = json.loads(pio.to_json(fig.to_dict(), validate=False, remove_uids=True))
-    bundle: dict[str, Any] = {
+    return {
         "application/vnd.plotly.v1+json": {
             "data": shown["data"],
             "layout": shown["layout"],
@@ -108,14 +104,6 @@ def static_bundle(fig: go.Figure, text: str) -> dict[str, Any]:
         },
         "text/plain": text,
     }
-    asked = os.environ.get("PLOTLY_RENDERER")
-    if asked and "notebook" in asked:
-        bundle |= {
-            mime: value
-            for mime, value in pio.renderers._build_mime_bundle(shown, asked, config=CONFIG).items()
-            if mime == "text/html"
-        }
-    return bundle
 
 
 def figure(
@@ -168,24 +156,42 @@ class Series:
     col: int = 1
 
 
-def add_pair(fig: go.Figure, series: Series, in_legend: bool = False) -> tuple[int, int]:
-    """Add a trace and its ghost for the baseline; returns their positions in ``fig.data``.
+def add_pairs(fig: go.Figure, series: Sequence[Series]) -> dict[str, tuple[int, int]]:
+    """Add each trace and its ghost for the baseline; returns their positions in ``fig.data`` by
+    name. The legend names the ghost once, and no series that has its panel for itself."""
+    index: dict[str, tuple[int, int]] = {}
+    panels_of = [(one.row, one.col) for one in series]
+    for place, one in enumerate(series):
+        trace = type(one.trace)(one.trace)
+        _style(trace, one.name, PALETTE[place % len(PALETTE)])
+        if trace.showlegend is None and panels_of.count(panels_of[place]) == 1:
+            trace.showlegend = False
+        ghost = _ghost(trace, in_legend=place == 0)
+        fig.add_traces([trace, ghost], rows=[one.row] * 2, cols=[one.col] * 2)
+        index[one.name] = (len(fig.data) - 2, len(fig.data) - 1)
+    return index
 
-    A line's ghost is pale and dotted, a bar's is an outline over the bar. ``in_legend`` names the
-    ghost in the legend (do it once a figure).
-    """
-    trace = series.trace
-    trace.name = label(trace.name or series.name)
+
+def _style(trace: Any, name: str, colour: str) -> None:
+    trace.name = label(trace.name or name)
+    if trace.type == "scatter":
+        trace.line.color = trace.line.color or colour
+        trace.marker.color = trace.marker.color or trace.line.color
+    elif trace.type == "bar":
+        trace.marker.color = colour if trace.marker.color is None else trace.marker.color
+        trace.offsetgroup = trace.offsetgroup or name  # the ghost stands on the bar, not beside it
+
+
+def _ghost(trace: Any, in_legend: bool) -> Any:
+    """A bar's ghost is an outline, a line's is pale and dotted with open markers."""
     ghost = type(trace)(trace)
-    ghost.update(name=label("pinned"), showlegend=in_legend, opacity=0.6, hoverinfo="skip")
+    ghost.update(name=label("pinned"), showlegend=in_legend, hoverinfo="skip")
     if trace.type == "bar":
-        trace.offsetgroup = ghost.offsetgroup = series.name
-        ghost.update(marker={"color": CLEAR, "line": {"color": TEXT, "width": 2}}, text=None)
-        ghost.opacity = 1
+        ghost.update(text=None, texttemplate=None)
+        ghost.marker = {"color": CLEAR, "line": {"color": TEXT, "width": 2}}
     elif trace.type == "scatter":
-        ghost.update(line_dash="dot", line_width=1.5, fill="none", text=None)
+        ghost.update(text=None, texttemplate=None, fill="none", opacity=0.6)
+        ghost.update(line_dash="dot", line_width=1.5)
         if "markers" in (trace.mode or ""):
             ghost.marker.symbol = f"{trace.marker.symbol or 'circle'}-open"
-    fig.add_trace(trace, row=series.row, col=series.col)
-    fig.add_trace(ghost, row=series.row, col=series.col)
-    return len(fig.data) - 2, len(fig.data) - 1
+    return ghost
