@@ -13,6 +13,7 @@ Simplified: one click model for all; people do not learn, tire for weeks, or tal
 """
 
 from dataclasses import dataclass
+from math import log
 
 import numpy as np
 from scipy.special import expit, ndtr
@@ -121,7 +122,7 @@ def p_long_given_click(c: BehaviourConfig, affinity: Array, duration_sec: Array)
     """Probability of watching at least min(duration, 18 s), given a click: closed form."""
     done = p_complete(c, affinity, duration_sec)
     x = affinity - c.typical
-    z = (np.log(c.part_sec / LONG_VIEW_SEC) + c.part_by_liking * x) / c.part_spread
+    z = (log(c.part_sec / LONG_VIEW_SEC) + c.part_by_liking * x) / c.part_spread
     return done + (1.0 - done) * (0.95 * duration_sec >= LONG_VIEW_SEC) * ndtr(z)
 
 

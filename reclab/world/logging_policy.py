@@ -37,6 +37,7 @@ class PolicyConfig:
     pool: int = 4_000  # items in the index: two thirds the best by record, the rest at random
     hot_items: int = 400  # length of the hot list
     fresh_items: int = 300  # the latest items that the fresh channel draws from
+    warm_up_days: int = 0  # days of uniformly random pages before the policy takes over
     spare: int = 4  # candidates beyond the page, for those already seen
 
     def __post_init__(self) -> None:
@@ -97,6 +98,7 @@ class LoggingPolicy:
         self._lists = np.zeros((n, 0), np.int32)
         self._next = np.zeros(n, np.int64)
         self._hot = np.zeros(0, np.int64)
+        self._edges = np.cumsum(config.mix)[:-1]
 
     # -- learning ---------------------------------------------------------------------------
 
@@ -134,10 +136,12 @@ class LoggingPolicy:
     def refresh(self, day: int, chance: np.random.Generator) -> None:
         """At midnight: the hot list, and every ``refit_days`` the personal lists."""
         self._grow()
+        warm_up = day < self.config.warm_up_days
+        self._edges = np.cumsum((0.0, 0.0, 0.0, 1.0) if warm_up else self.config.mix)[:-1]
         n_hot = min(self.config.hot_items, len(self.catalogue))
         popular = self._recent if self._recent.any() else self._audience()
         self._hot = np.argsort(-popular, kind="stable")[:n_hot]
-        if day % self.config.refit_days == 0 or day == 1:
+        if day % self.config.refit_days == 0 or day in (1, self.config.warm_up_days):
             self._fit(chance)
 
     def _audience(self) -> Array:
@@ -193,8 +197,9 @@ class LoggingPolicy:
         """Fill a page for each of n users: items (n, size), channels (n, size), and which slots
         are filled (n, size); a slot stays empty only when the spare candidates run out."""
         n, width = len(user), size + self.config.spare
-        edges = np.cumsum(self.config.mix)[:-1]
-        channel = np.searchsorted(edges, chance.random((n, width)), side="right").astype(np.int8)
+        channel = np.searchsorted(self._edges, chance.random((n, width)), side="right").astype(
+            np.int8
+        )
         item = self._draw(user, time_ms, channel, chance)
         fresh = ~self.seen.has(user, item)
         for j in range(1, width):

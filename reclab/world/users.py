@@ -34,9 +34,9 @@ class UsersConfig:
     breadth: float = 3.0  # Dirichlet mass: a typical user has 3-5 live topics
     breadth_spread: float = 0.7  # sigma of ln breadth: from one-topic fans to browsers
     group_tilt: float = 0.8  # logits by which age and gender move topics: a weak profile signal
-    click_bias: float = -1.95  # logit: sets the click rate under random exposure (.176)
+    click_bias: float = -2.0  # logit: sets the click rate under random exposure (.176)
     click_by_activity: float = -0.68  # logit per sigma of activity: heavy users click less
-    click_noise: float = 0.5  # logit: with the rest gives the users' p90 (.72)
+    click_noise: float = 0.53  # logit: with the rest gives the users' p90 (.72)
     drift: float = 0.04  # sigma of ln theta per day: half of a taste moves in a year
     new_topic: float = 0.01  # probability per user and day
     joined_share: float = 0.1  # of users who sign up while the log runs
