@@ -150,6 +150,7 @@ class Lab:
             try:
                 os.killpg(self._process.pid, sign)
                 self._process.wait(15)
+                return
             except (subprocess.TimeoutExpired, ProcessLookupError):
                 continue
 
@@ -228,7 +229,7 @@ class Reader:
         seen: dict[str, dict[str, Any]] = {}
         self.page.evaluate(f"{SCROLLER}.scrollTop = 0")
         for n in range(1, 80):
-            self.page.wait_for_timeout(600)
+            self.page.wait_for_timeout(450)
             seen |= {plot["id"]: plot for plot in self.page.evaluate(PLOTS)}
             if self.shots and name:
                 self.page.screenshot(path=str(self.shots / f"{name}_{n:02d}.png"))
