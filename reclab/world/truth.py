@@ -11,6 +11,7 @@ Simplified: real platforms have no such oracle; they run A/B tests.
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -162,12 +163,12 @@ class Truth:
         try:
             constants = json.loads((folder / "behaviour.json").read_text(encoding="utf-8"))
             constants["business"] = tuple(constants["business"])
-            with np.load(folder / "truth.npz", allow_pickle=False) as arrays:
-                columns = dict(arrays)
+            with open(folder / "truth.npz", "rb") as file:
+                columns = dict(np.load(file, allow_pickle=False))
             held, tuning = (
                 Table.from_arrow(pq.ParquetFile(folder / f"{name}.parquet").read())
                 for name in ("held_out", "tuning")
             )
             return Truth(BehaviourConfig(**constants), **columns, held_out=held, tuning=tuning)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, BadZipFile) as error:
             raise DataError(f"cannot read the world's truth in {folder}: {error}") from error
