@@ -1,0 +1,40 @@
+"""``python lab.py bench [NAME …]``: speed beside bare kernels and peers, quality on real data.
+
+Everything is measured here and now; speeds are quoted as ratios of one run.
+"""
+
+import argparse
+import importlib
+import platform
+import time
+
+BENCHES = {
+    "request": "a request beside its bare kernels; p99 beside p50",
+    "explorer": "compute time of every slider move",
+    "quality": "value by policy and by stage size on the simulated platform, three seeds",
+    "full": "a million items beside the laptop scale (minutes, 4 GB)",
+    "globo": "next clicks on a day of a news portal (needs the data)",
+    "ml100k": "AUC on MovieLens-100K (needs the data)",
+}
+
+
+def main() -> None:
+    """Run the named benches, or all of them."""
+    listed = "\n".join(f"  {name:<10}{about}" for name, about in BENCHES.items())
+    shape = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("bench", epilog=listed, formatter_class=shape)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which (default: all)")
+    names = parser.parse_args().names or list(BENCHES)
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown:
+        parser.error(f"no bench {', '.join(unknown)} (there are: {', '.join(BENCHES)})")
+    print(f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}")
+    for name in names:
+        print(f"\n== {name}: {BENCHES[name]}", flush=True)
+        began = time.perf_counter()
+        importlib.import_module(f"tests.bench.{name}").main()
+        print(f"({time.perf_counter() - began:.0f} s)", flush=True)
+
+
+if __name__ == "__main__":
+    main()
