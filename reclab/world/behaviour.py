@@ -68,7 +68,10 @@ class BehaviourConfig:
     exit_on_mobile: float = 0.2  # data costs money
     back: float = 0.4  # coming back the next day
     back_by_activity: float = 0.6  # per sigma
-    back_by_satisfaction: float = 3.0  # per unit of long-view rate above the user's habit
+    back_by_satisfaction: float = 5.0  # per unit of long-view rate above the user's habit
+
+    habit: float = -0.75  # long views a user is used to, for the typical click bias
+    habit_memory: float = 0.97  # of a habit per active day: about a month
 
     def __post_init__(self) -> None:
         check_float("BehaviourConfig.topic", self.topic, 0.0, 20.0, "4.2")
@@ -184,6 +187,11 @@ def p_pay(
     dear = np.log(np.maximum(price, 1e-3) / typical_price)
     buy = expit(c.buy + 0.5 * x + 0.6 * purchase - sensitivity * dear)
     return buy, expit(c.tip + 0.5 * x + 0.6 * purchase)
+
+
+def first_habit(c: BehaviourConfig, click_bias: Array, typical_bias: float) -> Array:
+    """(n,) long views per impression that users are used to before the log starts."""
+    return expit(c.habit + 0.8 * (click_bias - typical_bias))
 
 
 def p_return(c: BehaviourConfig, activity: Array, satisfaction: Array, habit: Array) -> Array:

@@ -242,7 +242,8 @@ def whole(vectors: Array, per_unit: int) -> Array:
 
 
 def best_rows(score: Array, k: int) -> Array:
-    """(n, k) columns of the largest of ``score`` (n, m) in each row, best first. A threshold read
+    """(n, k) columns of the largest of ``score`` (n, m, whole numbers) in each row, best first, the
+    first of equals first. A threshold read
     off every eighth column cuts a head somewhat longer than ``k``, which alone is sorted."""
     n, m = score.shape
     # 1.25 k plus three standard deviations of the sampled count: too short a head is rare
@@ -255,12 +256,11 @@ def best_rows(score: Array, k: int) -> Array:
     row = flat // m
     count = np.bincount(row, minlength=n)
     slot = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
-    head = np.zeros((n, max(k, int(count.max()))), np.int64)
-    loss = np.full(head.shape, np.inf, np.float32)
-    head[row, slot] = flat - row * m
-    loss[row, slot] = -score.ravel()[flat]
-    order = np.argsort(loss, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(head, order, 1)
+    # whole scores and columns in one number: no two are equal, and one plain sort orders both
+    key = np.full((n, max(k, int(count.max()))), np.iinfo(np.int64).max)
+    key[row, slot] = -score.ravel()[flat].astype(np.int64) * m + (flat - row * m)
+    key.sort(axis=1)
+    return key[:, :k] % m
 
 
 def spectral(cells: Any, user_n: Array, creator_n: Array, rank: int) -> tuple[Array, Array]:

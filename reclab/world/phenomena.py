@@ -137,7 +137,7 @@ def load(seed: int = 0) -> Iterator[Line]:
     few, many = (_economy(share, seed) for share in (0.10, 0.60))
     yield Line("watch time, 60 % commercial / 10 %", NONE, many[0] / few[0], 0.3, 0.95)
     yield Line("revenue, 60 % commercial / 10 %", NONE, many[1] / few[1], 1.3, 8.0)
-    yield Line("daily users, 60 % commercial / 10 %", NONE, many[2] / few[2], 0.6, 0.999)
+    yield Line("daily users, 60 % commercial / 10 %", NONE, many[2] / few[2], 0.9, 0.996)
 
 
 def _economy(commercial: float, seed: int) -> tuple[float, float, float]:

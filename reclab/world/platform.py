@@ -47,7 +47,8 @@ class Platform:
         self.theta, self.theta_days = self.users.theta, list[Array]()
         follows = choose_follows(self.creators, self.theta, self.users.style, FOLLOW_SLOTS, seed)
         self.follows, self.follows_since = follows
-        self.habit = np.full(n, 0.25)  # long views per impression that a user is used to
+        bias, typical = self.users.click_bias, config.users.click_bias
+        self.habit = behaviour.first_habit(config.behaviour, bias, typical)
         self.satisfaction = self.habit.copy()
         self.busy_until = np.full(n, -1, np.int64)
         self.n_sessions = self.n_requests = 0
@@ -174,7 +175,7 @@ class Platform:
         came, away = count > 0, count == 0
         rate = np.bincount(user, long_view, minlength=n)[came] / count[came]
         self.satisfaction[came] = 0.5 * rate + 0.5 * self.habit[came]  # one day is noisy
-        self.habit[came] += 0.1 * (rate - self.habit[came])
+        self.habit[came] += (1 - self.config.behaviour.habit_memory) * (rate - self.habit[came])
         self.satisfaction[away] += 0.3 * (self.habit[away] - self.satisfaction[away])
 
     # -- the end ----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ Reference: Chapelle 2014 (KDD) for delayed feedback; lateness as in a day of Glo
 Simplified: no report is lost, doubled or forged here; lesson 06 does that.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -121,7 +122,7 @@ def log_tables(config: WorldConfig, rows: dict[str, Array], users: Users, items:
         feedback=feedback(rows, shown, rng(config.seed, "reports")),
         tag_names=tuple(TOPICS),
     )
-    return replace(logs, users=snapshot(config, users, logs, config.days - 1))
+    return replace(logs, users=snapshots(config, users, logs, [config.days - 1])[0])
 
 
 def interactions(rows: dict[str, Array], users: Users, items: Catalogue) -> Table:
@@ -209,15 +210,25 @@ def _network_delay_ms(n: int, chance: np.random.Generator) -> Array:
     return (np.minimum(delay, 7 * 86_400.0) * 1000.0).astype(np.int64)
 
 
-def snapshot(config: WorldConfig, users: Users, logs: Logs, day: int) -> Table:
-    """Table 2.1 at the end of ``day``: interest tags from the clicks so far, as a platform would
-    compute them; those ticked at sign-up until 20 clicks are known."""
+def snapshots(config: WorldConfig, users: Users, logs: Logs, days: Sequence[int]) -> list[Table]:
+    """Table 2.1 at the end of each of ``days`` (ascending). Interest tags are the topics clicked
+    most so far, as a platform would compute them; until 20 clicks those ticked at sign-up."""
     shown, n = logs.interactions, len(users)
-    clicked = np.flatnonzero((shown["time_ms"] < (day + 1) * DAY_MS) & shown["is_click"])
+    clicked = np.flatnonzero(shown["is_click"])
     user = np.searchsorted(users.profile["user_id"], shown["user_id"][clicked])
     item = np.searchsorted(logs.items["video_id"], shown["video_id"][clicked])
-    topic = logs.items["tags"][item, 0].astype(np.int64)
-    count = np.bincount(user * N_TOPICS + topic, minlength=n * N_TOPICS).reshape(n, N_TOPICS)
+    cell = user * N_TOPICS + logs.items["tags"][item, 0]
+    ends = np.searchsorted(shown["time_ms"][clicked], (np.array(days) + 1) * DAY_MS)
+    count, tables = np.zeros(n * N_TOPICS, np.int64), []
+    for day, start, end in zip(days, np.append(0, ends[:-1]), ends, strict=True):
+        count += np.bincount(cell[start:end], minlength=len(count))
+        tables.append(_snapshot(config, users, count.reshape(n, N_TOPICS), day))
+    return tables
+
+
+def _snapshot(config: WorldConfig, users: Users, count: Array, day: int) -> Table:
+    """One snapshot, from the clicks by topic so far (n, 24)."""
+    n = len(users)
     favourite = np.argsort(-count, axis=1, kind="stable")[:, :3]
     liked = np.where(np.take_along_axis(count, favourite, 1) >= 3, favourite, -1)
     known = count.sum(1) >= 20

@@ -36,7 +36,7 @@ class TrafficConfig:
     wifi: float = 0.65  # share of sessions on wifi
     pause_sec: float = 2.0  # median pause between pages, seconds
     pause_spread: float = 0.8  # sigma of its ln
-    away: float = 0.15  # probability of putting the phone away between pages
+    away: float = 0.142  # probability of putting the phone away between pages
     away_min: float = 5.0  # median of such a break, minutes
     away_spread: float = 2.15  # sigma of its ln: gives the lateness of clicks in a session
     most_pages: int = 25  # ceiling a session

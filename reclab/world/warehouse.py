@@ -15,7 +15,7 @@ import numpy as np
 
 from reclab.core.tables import Table, write_logs
 from reclab.world.generate import World
-from reclab.world.records import snapshot
+from reclab.world.records import snapshots
 from reclab.world.traffic import start_share
 from reclab.world.users import make_users
 
@@ -24,6 +24,6 @@ def write(world: World, folder: Path) -> None:
     """Write the logs (never the truth) under ``folder``, users as one snapshot a day."""
     c = world.config
     users = make_users(c.users, c.n_users, c.days, start_share(c.traffic), c.seed)
-    days = [snapshot(c, users, world.logs, day) for day in range(c.days)]
+    days = snapshots(c, users, world.logs, range(c.days))
     whole = {name: np.concatenate([table[name] for table in days]) for name in days[0]}
     write_logs(replace(world.logs, users=Table(whole)), Path(folder))
