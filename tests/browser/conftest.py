@@ -33,61 +33,8 @@ KERNEL_READY = """() => {
     && open.sessionContext.session.kernel;
   return kernel && kernel.connectionStatus === 'connected' && kernel.status === 'idle';
 }"""
-# Marks each plot once, and notes the time from the last key or click to the plot's next drawing.
-WATCH_PAINTS = """() => {
-  window.tookMs = null;
-  if (!window.watching) {
-    window.watching = true;
-    const start = () => { window.startedAt = performance.now(); };
-    for (const what of ['keydown', 'click']) document.addEventListener(what, start, true);
-  }
-  for (const plot of document.querySelectorAll('.js-plotly-plot')) {
-    if (plot.watched || !plot.on) continue;
-    plot.watched = true;
-    plot.on('plotly_afterplot', () => {
-      if (window.tookMs === null) window.tookMs = performance.now() - window.startedAt;
-    });
-  }
-}"""
-# What a reader sees of each plot: its width and its box's, its words, and the lowest contrast
-# (WCAG 2) of a word with what lies behind it.
-PLOTS = """() => {
-  const channel = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-  const rgb = text => text.match(/[\\d.]+/g).map(Number);
-  const light = c => 0.2126 * channel(c[0]) + 0.7152 * channel(c[1]) + 0.0722 * channel(c[2]);
-  const behind = node => {
-    for (let up = node; up; up = up.parentElement) {
-      const colour = rgb(getComputedStyle(up).backgroundColor);
-      if (colour.length < 4 || colour[3] > 0.9) return colour;
-    }
-    return [255, 255, 255];
-  };
-  return Array.from(document.querySelectorAll('.js-plotly-plot')).map(plot => {
-    plot.seenAs = plot.seenAs || String(Math.random());
-    const svg = plot.querySelector('.main-svg');
-    const paper = light(behind(plot));
-    const texts = Array.from(plot.querySelectorAll('.main-svg text:not(.bartext)'))
-      .filter(text => text.textContent.trim());
-    const ratios = texts.map(text => {
-      const ink = light(rgb(getComputedStyle(text).fill));
-      return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
-    });
-    return {
-      id: plot.seenAs,
-      live: !!plot.closest('.reclab-explorer'),
-      output: !!plot.closest('.jp-OutputArea-output'),
-      plots_in_output: plot.closest('.jp-OutputArea').querySelectorAll('.js-plotly-plot').length,
-      width: svg ? svg.getBoundingClientRect().width : 0,
-      height: svg ? svg.getBoundingClientRect().height : 0,
-      box: plot.closest('.jp-OutputArea-output').clientWidth,
-      marks: plot.querySelectorAll('.trace path, .points path, .point path').length,
-      words: texts.map(text => text.textContent),
-      contrast: ratios.length ? Math.min(...ratios) : 0,
-      buttons: Array.from(plot.querySelectorAll('.modebar-btn')).map(
-        button => button.getAttribute('data-title')),
-    };
-  });
-}"""
+WATCH_PAINTS = (HERE / "watch_paints.js").read_text(encoding="utf-8")
+PLOTS = (HERE / "plots.js").read_text(encoding="utf-8")
 
 
 def chromium_path() -> str | None:

@@ -33,7 +33,11 @@ class Visit:
     errors: list[str] = field(default_factory=list)
 
 
-@pytest.fixture(scope="module", params=[(n, t) for n in NOTEBOOKS for t in ("light", "dark")])
+@pytest.fixture(
+    scope="module",
+    params=[(name, theme) for name in NOTEBOOKS for theme in ("light", "dark")],
+    ids=lambda param: f"{Path(param[0]).stem}-{param[1]}",
+)
 def visit(request: pytest.FixtureRequest) -> Iterator[Visit]:
     path, theme = request.param
     folder: Path = request.getfixturevalue("notebooks")

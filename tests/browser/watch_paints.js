@@ -1,0 +1,16 @@
+// Marks each plot once, and notes the time from the last key or click to the next drawing.
+() => {
+  window.tookMs = null;
+  if (!window.watching) {
+    window.watching = true;
+    const start = () => { window.startedAt = performance.now(); };
+    for (const what of ['keydown', 'click']) document.addEventListener(what, start, true);
+  }
+  for (const plot of document.querySelectorAll('.js-plotly-plot')) {
+    if (plot.watched || !plot.on) continue;
+    plot.watched = true;
+    plot.on('plotly_afterplot', () => {
+      if (window.tookMs === null) window.tookMs = performance.now() - window.startedAt;
+    });
+  }
+}
