@@ -28,34 +28,7 @@ def checkerboard(n_users: int = 40, n_items: int = 20, seed: int = 0) -> Logs:
     check_int("checkerboard n_users", n_users, 2, 100_000, "40")
     check_int("checkerboard n_items", n_items, 4, 100_000, "20")
     check(n_items % 2 == 0, "checkerboard n_items", n_items, "be even", "20")
-    chance = rng(seed, "checkerboard")
-    order = np.argsort(chance.random((n_users, n_items)), axis=1)
-    user = np.repeat(np.arange(n_users), n_items)
-    item, turn = order.ravel(), np.tile(np.arange(n_items), n_users)
-    shown = item != user % n_items
-    user, item, turn = user[shown], item[shown], turn[shown]
-    like = (user + item) % 2 == 0
-    page = turn // PAGE
-    n_pages = -(-n_items // PAGE)
-    time_ms = (page * 2 * DAY_MS // n_pages) + user * 1000
-    by_time = np.lexsort((turn, user, time_ms))
-    user, item, turn, like, page, time_ms = (
-        a[by_time] for a in (user, item, turn, like, page, time_ms)
-    )
-    seconds = np.where(like, 20.0, 1.0)
-    shown_rows = {
-        "req_id": user * n_pages + page,
-        "session_id": user * 2 + time_ms // DAY_MS,
-        "time_ms": time_ms,
-        "user_id": user,
-        "video_id": item,
-        "author_id": 1000 + item,
-        "position": turn % PAGE,
-        "is_random": np.ones(len(user), bool),
-        "watch_sec": seconds,
-        "is_click": like,
-        "is_long_view": like,
-    }
+    interactions = _impressions(n_users, n_items, rng(seed, "checkerboard"))
     items = {
         "video_id": np.arange(n_items),
         "author_id": 1000 + np.arange(n_items),
@@ -66,7 +39,31 @@ def checkerboard(n_users: int = 40, n_items: int = 20, seed: int = 0) -> Logs:
     return Logs(
         users=conform("users", Table({"user_id": np.arange(n_users)})),
         items=conform("items", Table(items)),
-        interactions=conform("interactions", Table(shown_rows)),
+        interactions=conform("interactions", interactions),
         tag_names=("even", "odd"),
         origin="checkerboard",
     )
+
+
+def _impressions(n_users: int, n_items: int, chance: np.random.Generator) -> Table:
+    """Every pair but the diagonal, each user's items in an order of their own, sorted by time."""
+    item = np.argsort(chance.random((n_users, n_items)), axis=1).ravel()
+    user, turn = np.repeat(np.arange(n_users), n_items), np.tile(np.arange(n_items), n_users)
+    page, n_pages = turn // PAGE, -(-n_items // PAGE)
+    time_ms = page * 2 * DAY_MS // n_pages + user * 1000
+    like = (user + item) % 2 == 0
+    rows = {
+        "req_id": user * n_pages + page,
+        "session_id": user * 2 + time_ms // DAY_MS,
+        "time_ms": time_ms,
+        "user_id": user,
+        "video_id": item,
+        "author_id": 1000 + item,
+        "position": turn % PAGE,
+        "is_random": np.ones(len(user), bool),
+        "watch_sec": np.where(like, 20.0, 1.0),
+        "is_click": like,
+        "is_long_view": like,
+    }
+    shown = np.flatnonzero(item != user % n_items)
+    return Table(rows).take(shown[np.lexsort((turn[shown], user[shown], time_ms[shown]))])
