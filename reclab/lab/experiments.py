@@ -23,7 +23,7 @@ from reclab.lab.panel import Replay, replay
 
 CURVE = (20, 50, 100, 200, 400, 800, 1500)
 LAMBDAS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.3)
-TRAP_SIZES = (20, 50, 100, 300, 1000, 3000, 10_000)
+TRAP_SIZES = (10, 30, 100, 300, 1000, 3000, 10_000)
 
 
 def lists_of(cascade: Cascade, requests: Sequence[Request], chunk: int = 20) -> Array:
@@ -97,29 +97,26 @@ class Judged:
 def judge_ranker(
     lab: Lab, ranker: Predictor, sizes: Sequence[int], n: int = 40, split: str = "tuning"
 ) -> Judged:
-    """Rank random candidate sets of growing size, and the logged rows of the split's day.
+    """Rank the best ``size`` of the two-tower channel for growing sizes, and the logged rows of
+    the split's day.
 
-    The candidates are eligible items drawn at random, the smaller sets within the larger ones, so
-    that a better list is always there to be found.
+    The smaller sets lie within the larger ones: a better list is always there to be found.
     """
     p, requests = lab.trained.parts, lab.requests(n, split)
     allowed = eligible(requests, p.users, p.index)
     gain = lab.judge.gains(split, n) * allowed
     best = np.take_along_axis(gain, best_lists(gain), 1).sum()
-    score = np.full(gain.shape, -np.inf, np.float32)
-    drawn = best_lists(rng(lab.seed, "drawn").random(gain.shape, np.float32) * allowed, max(sizes))
+    won = dict.fromkeys(sizes, 0.0)
     for b, request in enumerate(requests):
         batch = read_batch([request], p.users, p.index)
-        rows = drawn[b]
+        found = p.two_tower.retrieve(batch, len(p.index))[0][0]
+        rows = found[(found >= 0) & allowed[b, found]][: max(sizes)]
         candidates = Candidates(1, np.zeros(len(rows), np.int64), rows)
-        score[b, rows] = p.fuse(ranker.predict(batch, candidates))
-    share = {}
-    for size in sizes:
-        given = np.full(gain.shape, -np.inf, np.float32)
-        np.put_along_axis(given, drawn[:, :size], 0.0, 1)
-        top = best_lists(score + given)
-        share[size] = float(np.take_along_axis(gain, top, 1).sum() / best)
-    return Judged(logged_auc(lab, ranker, split), share)
+        score = p.fuse(ranker.predict(batch, candidates))
+        for size in sizes:
+            top = np.argsort(-score[:size], kind="stable")[:10]
+            won[size] += float(gain[b, rows[:size][top]].sum())
+    return Judged(logged_auc(lab, ranker, split), {k: float(v / best) for k, v in won.items()})
 
 
 def logged_auc(lab: Lab, ranker: Predictor, split: str = "tuning", most: int = 20_000) -> float:
@@ -222,8 +219,9 @@ def measure_sizes(lab: Lab) -> Callable[[dict[str, int]], tuple[float, float]]:
 
 
 def trap(lab: Lab, sizes: Sequence[int] = TRAP_SIZES) -> dict[str, Judged]:
-    """The ranker trained on exposed rows only, and the one that also saw sampled negatives."""
-    rankers = {"exposed only": lab.exposed_only, "sampled negatives": lab.trained.parts.ranker}
+    """One network trained in three ways: on exposed rows and static features; with sampled
+    negatives too; and, as in the cascade, on features as of the request."""
+    rankers = {**lab.static_rankers, "as-of features": lab.trained.parts.ranker}
     most = int(0.8 * len(lab.trained.parts.index))
     fitting = [size for size in sizes if size <= most]
     return {name: judge_ranker(lab, ranker, fitting) for name, ranker in rankers.items()}

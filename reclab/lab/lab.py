@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from reclab import datasets, world
 from reclab.cascade.pipeline import Cascade
 from reclab.cascade.ranking.din import DIN, DINConfig
+from reclab.cascade.ranking.features import FeatureBuilder, FeatureConfig
 from reclab.cascade.ranking.training import TrainConfig
 from reclab.core.clock import DAY_MS
 from reclab.core.errors import DataError
@@ -38,7 +39,16 @@ from reclab.stores.user_features import UserFeatures
 SCALES = ("tiny", "laptop", "full")
 BAR = "{l_bar}{bar}| {elapsed}{postfix}"
 PANEL_REQUESTS = {"tiny": 60, "full": 40}
-EXPOSED_ONLY = DINConfig(train=TrainConfig(negatives="exposed"))
+# The trap of lesson 02: ids, profile, tags and history, without counters.
+TRAP = {
+    "exposed only": TrainConfig(
+        epochs=1, max_rows=250_000, learning_rate=6e-3, negatives="exposed"
+    ),
+    "sampled negatives": TrainConfig(
+        epochs=1, max_rows=250_000, learning_rate=6e-3, negatives="sampled", n_sampled=3
+    ),
+}
+STATIC = FeatureConfig(with_statistics=False)
 Progress = Callable[[float, str], None]
 
 
@@ -109,10 +119,15 @@ class Lab:
         return self.trained.with_parts(exposures=self.stores.exposures)
 
     @cached_property
-    def exposed_only(self) -> DIN:
-        """The trap: the same ranker, trained on exposed rows only."""
-        features = self.trained.parts.features
-        return DIN.load(self.models_folder / "exposed_only", features, EXPOSED_ONLY)
+    def static_rankers(self) -> dict[str, DIN]:
+        """The trap and its first cure: the ranker's network without as-of counters, trained on
+        exposed rows only, and with sampled negatives."""
+        p, folder = self.trained.parts, self.models_folder / "static"
+        static = FeatureBuilder(STATIC).fit(self.logs, p.index, p.users, p.until_ms)
+        return {
+            name: DIN.load(folder / train.negatives, static, DINConfig(train=train))
+            for name, train in TRAP.items()
+        }
 
     @cached_property
     def judge(self) -> Judge:
@@ -205,10 +220,12 @@ def _with_models(lab: Lab, platform: str, progress: bool) -> Lab:
         with _bar(f"models ({name})", progress) as say:
             cascade = Cascade().fit(lab.logs, train_until(lab), lambda f, text: say(0.6 * f, text))
             cascade.save(folder / "cascade")
-            say(0.6, "the trap: a ranker trained on exposed rows only")
-            features = cascade.parts.features
-            naive = DIN(EXPOSED_ONLY).fit(lab.logs, features, train_until(lab))
-            naive.save(folder / "exposed_only")
+            say(0.6, "rankers for the experiment on training data")
+            p = cascade.parts
+            static = FeatureBuilder(STATIC).fit(lab.logs, p.index, p.users, p.until_ms)
+            for train in TRAP.values():
+                ranker = DIN(DINConfig(train=train)).fit(lab.logs, static, p.until_ms)
+                ranker.save(folder / "static" / train.negatives)
             n = PANEL_REQUESTS.get(lab.scale, 150)
             lab.trained = cascade
             panel = make_panel(

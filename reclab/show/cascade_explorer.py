@@ -13,8 +13,8 @@ import plotly.graph_objects as go
 
 from reclab.cascade.pipeline import CHANNELS, CascadeConfig
 from reclab.lab import Lab
-from reclab.lab.latency import stage_costs
-from reclab.lab.panel import STAGES, Replay, replay
+from reclab.lab.latency import STAGES, stage_costs
+from reclab.lab.panel import Replay, replay
 from reclab.show.controls import Check, Slider
 from reclab.show.explorer import Explorer, Params, shrinking
 from reclab.show.labels import add_labels, label

@@ -86,8 +86,11 @@ def attention(cascade: Cascade, request: Request, item_row: int) -> Plot:
     p = cascade.parts
     batch = read_batch([request], p.users, p.index)
     rows, weight = p.ranker.attention(batch, Candidates(1, np.zeros(1, int), np.array([item_row])))
-    names = [f"{place}: {_topic(cascade, row)}" for place, row in enumerate(rows, 1 - len(rows))]
-    bars = go.Bar(x=names, y=weight, marker_color=PALETTE[3])
+    rows, weight = rows[0][rows[0] >= 0], weight[0][rows[0] >= 0]
+    topics = [_topic(cascade, row) for row in rows]
+    same = np.array(topics) == _topic(cascade, item_row)
+    colour = np.where(same, PALETTE[1], PALETTE[0])
+    bars = go.Bar(x=np.arange(1 - len(rows), 1), y=weight, text=topics, marker_color=colour)
     title = f"What the ranker attends to for a card on {_topic(cascade, item_row)}"
     return figure(bars, title=title, x="liked before, 0 = latest", y="attention weight")
 

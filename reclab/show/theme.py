@@ -190,7 +190,7 @@ def _ghost(trace: Any, in_legend: bool) -> Any:
         ghost.update(text=None, texttemplate=None)
         ghost.marker = {"color": CLEAR, "line": {"color": TEXT, "width": 2}}
     elif trace.type == "scatter":
-        ghost.update(text=None, texttemplate=None, fill="none", opacity=0.6)
+        ghost.update(text=None, texttemplate=None, fill="none", opacity=0.8)
         ghost.update(line_dash="dot", line_width=1.5)
         if "markers" in (trace.mode or ""):
             ghost.marker.symbol = f"{trace.marker.symbol or 'circle'}-open"

@@ -152,7 +152,13 @@ def measure(data: Path | None = None, tuning: bool = False, whole: bool = False)
     return result
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the hit rates; with ``--tuning``, those of the hour that chose the settings."""
     parser = argparse.ArgumentParser(description="Next clicks on Globo's day")
     parser.add_argument("--tuning", action="store_true", help="17:00-18:00 instead of the tests")
-    print(json.dumps(measure(tuning=parser.parse_args().tuning), indent=2))
+    tuning = parser.parse_known_args()[0].tuning
+    print(json.dumps(measure(tuning=tuning), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -208,3 +208,11 @@ def test_a_log_with_shuffled_or_missing_columns(lab):
     with pytest.raises(DataError, match="time_ms"):
         bare = {name: shown[name][part] for name in ("video_id", "user_id", "is_click")}
         Cascade().fit(replace(logs, interactions=Table(bare)))
+
+
+def test_the_first_epoch_counts_whatever_the_scale_of_its_validation():
+    """A validation that is a negative loss must not throw the only epoch away."""
+    from reclab.cascade.ranking.training import _is_best
+
+    assert _is_best([-7.0]) and _is_best([-7.0, -6.0])
+    assert not _is_best([-6.0, -7.0])

@@ -20,8 +20,9 @@ import numpy as np
 import torch
 
 from reclab.cascade.batch import Batch
-from reclab.cascade.ranking.features import ITEM, FeatureBuilder
+from reclab.cascade.ranking.features import FeatureBuilder
 from reclab.cascade.ranking.ranker import Inputs, NetShape, Ranker, main_target
+from reclab.cascade.ranking.statistics import ITEM
 from reclab.cascade.ranking.towers import TwoTowerNet
 from reclab.cascade.ranking.training import OneThread, Progress, TrainConfig
 from reclab.core.errors import NotBuilt, check_int
@@ -37,7 +38,7 @@ class PreRankerConfig:
     """length of the vectors (8 … 128)"""
     hidden: int = 64
     """hidden units of each tower (16 … 256)"""
-    train: TrainConfig = field(default_factory=TrainConfig)
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=1, max_rows=400_000))
 
     def __post_init__(self) -> None:
         check_int("PreRankerConfig.dim", self.dim, 1, 1024, "32")
@@ -67,7 +68,7 @@ class PreRanker(Ranker):
         until_ms: int | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """Learn from the interactions before ``until_ms``, then compute all item vectors as of it."""
+        """Learn from the interactions before ``until_ms``; then all item vectors as of it."""
         super().fit(logs, features, until_ms, progress)
         now_ms = int(logs.interactions["time_ms"][-1]) + 1 if until_ms is None else until_ms
         self.refresh(now_ms)
@@ -82,11 +83,13 @@ class PreRanker(Ranker):
         rows = np.arange(len(features.index))
         numbers = np.zeros((len(rows), 0), np.float32)
         if features.config.with_statistics:
-            numbers = features.of_items(rows, np.full(len(rows), now_ms))
+            numbers = features.statistics.of_items(rows, np.full(len(rows), now_ms))
         with OneThread(), torch.inference_mode():
             vectors = self.net.item_vectors(torch.from_numpy(rows), torch.from_numpy(numbers))
-        self.vectors: Array = vectors.numpy()
-        self.now_ms = now_ms
+        self.now_ms, parts = now_ms, [vectors.numpy()]
+        if features.config.with_statistics:
+            parts += features.statistics.item_matches(rows, now_ms)
+        self.vectors: Array = np.concatenate(parts, 1)
 
     def score(self, batch: Batch, candidates: Candidates) -> Array:
         """(n,) float32 logits of P(long view); only their order matters."""
@@ -100,24 +103,30 @@ class PreRanker(Ranker):
         )
 
     def users(self, batch: Batch) -> Array:
-        """(B, dim + 1) vectors of the requests."""
+        """(B, width) vectors of the requests, as wide as the items'."""
         asked = self.features.for_batch(batch, Candidates.empty(len(batch)))
         with OneThread(), torch.inference_mode():
             vectors: Array = self.net.users(Inputs.of(asked)).numpy()
-        return vectors
+        if not self.features.config.with_statistics:
+            return vectors
+        weights = self.net.matches().detach().numpy()
+        matches = self.features.statistics.user_matches(
+            batch.user_row, asked.interest, weights, self.now_ms
+        )
+        return np.concatenate([vectors, *matches], 1)
 
     @property
     def macs_per_candidate(self) -> int:
         """Multiply-adds spent on one candidate: the dot product."""
-        return self.net.macs
+        return int(self.vectors.shape[1])
 
     def save(self, folder: Path) -> None:
-        """Write the weights and the item vectors."""
+        """Write the weights, and the time as of which the item vectors are."""
         super().save(folder)
-        np.savez(folder / "pre_ranker.npz", vectors=self.vectors, now_ms=self.now_ms)
+        np.savez(folder / "pre_ranker.npz", now_ms=self.now_ms)
 
     def restore(self, folder: Path, features: FeatureBuilder) -> Self:
         super().restore(folder, features)
         with np.load(folder / "pre_ranker.npz", allow_pickle=False) as held:
-            self.vectors, self.now_ms = held["vectors"], int(held["now_ms"])
+            self.refresh(int(held["now_ms"]))
         return self

@@ -6,7 +6,8 @@
 The weights are not put through a softmax, as in the paper: their sum tells how strong the interest
 is, not only where it lies. W [h, t, h - t, h * t] = (Wh + Wd) h + (Wt - Wd) t + Wp (h * t), so the
 first term is computed once a request, the second once a candidate, and only the last for each pair.
-Reference: Zhou, Zhu, Song et al., Deep Interest Network for Click-Through Rate Prediction, KDD 2018.
+Reference: Zhou, Zhu, Song et al., Deep Interest Network for Click-Through Rate Prediction, KDD
+2018.
 
 Simplified: industry feeds hundreds of fields, thousands of past items, and serves on GPUs.
 """
@@ -16,10 +17,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from reclab.cascade.batch import Batch
 from reclab.cascade.ranking.layers import mlp, mlp_macs
 from reclab.cascade.ranking.ranker import Inputs, NetShape, Ranker, RankerNet
-from reclab.cascade.ranking.training import TrainConfig
+from reclab.cascade.ranking.training import OneThread, TrainConfig
 from reclab.core.errors import check_int
+from reclab.core.types import Array, Candidates
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,9 @@ class DINConfig:
     """hidden units of the attention MLP (4 … 80)"""
     hidden: tuple[int, ...] = (96, 48)
     """hidden units of the top MLP (each 8 … 512)"""
-    train: TrainConfig = field(default_factory=TrainConfig)
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(epochs=1, max_rows=1_000_000, negatives="exposed")
+    )
 
     def __post_init__(self) -> None:
         check_int("DINConfig.dim", self.dim, 1, 1024, "24")
@@ -105,3 +110,13 @@ class DIN(Ranker):
 
     def build(self, shape: NetShape) -> DINNet:
         return DINNet(shape, self.config)
+
+    def attention(self, batch: Batch, candidates: Candidates) -> tuple[Array, Array]:
+        """(n, L) item rows of each candidate's behaviour sequence, newest last and -1 padded, and
+        (n, L) the weights that the candidate gives them, 0 where there is no item."""
+        x = Inputs.of(self.features.for_batch(batch, candidates))
+        with OneThread(), torch.inference_mode():
+            past, target = self.net.items(x.history), self.net.items(x.item_row)
+            weight = self.net.attention.weights(past, target, x.request_row)
+            weight = weight * (x.history >= 0)[x.request_row]
+        return x.history[x.request_row].numpy(), weight.numpy()

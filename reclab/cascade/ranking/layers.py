@@ -6,7 +6,7 @@
 A sum over fields gives an item that was never trained on a vector all the same: its id adds
 nothing (code 0 is the zero vector), its author and its tags do.
 
-Simplified: industry shards the embedding tables over parameter servers and hashes new ids into them.
+Simplified: industry shards embedding tables over parameter servers and hashes new ids into them.
 """
 
 from collections.abc import Sequence

@@ -2,8 +2,8 @@
 
     shown(x, t), pos(x, t), long(x, t) = sums over events of x before t,   x = item or author
 
-and, for a user, the latest events themselves, to be summed by tag or by author. All are as-of reads
-on sorted events (``stores.as_of``), so that a row of training and a live request are answered alike.
+and, for a user, past events themselves, to be summed by tag or by author. All are as-of reads on
+sorted events (``stores.as_of``), so that a row of training and a live request are answered alike.
 
 Simplified: industry keeps such counters per minute in a stream processor.
 """

@@ -32,10 +32,12 @@ from reclab.cascade.ranking.training import (
     Progress,
     Samples,
     TrainConfig,
+    hide_users,
     target_loss,
     train,
     training_samples,
 )
+from reclab.core.chance import rng
 from reclab.core.errors import DataError, NotBuilt
 from reclab.core.metrics import auc
 from reclab.core.tables import Logs
@@ -167,8 +169,10 @@ class Ranker:
         self.net.learn_scales(learn.features)
         main = main_target(self.targets)
 
+        chance = rng(config.seed, "hidden users")
+
         def loss_of(requests: Array) -> Tensor:
-            rows = learn.take(requests)
+            rows = hide_users(learn.take(requests), config.hide_user, chance)
             return target_loss(self.net(Inputs.of(rows.features)), rows, self.targets)
 
         def validate() -> float:
@@ -216,7 +220,7 @@ class Ranker:
         (folder / f"{self.name}.json").write_text(json.dumps(about), encoding="utf-8")
 
     def restore(self, folder: Path, features: FeatureBuilder) -> Self:
-        """Read what ``save`` wrote, for the same config. Raises ``DataError`` if it does not fit."""
+        """Read what ``save`` wrote, for the same config. ``DataError`` if it does not fit."""
         try:
             about = json.loads((folder / f"{self.name}.json").read_text(encoding="utf-8"))
             state = torch.load(folder / f"{self.name}.pt", weights_only=True)

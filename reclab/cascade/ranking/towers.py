@@ -1,11 +1,13 @@
 """Two towers: a vector of the request, a vector of the item, and their dot product.
 
-    score(u, i) = U(u) · V(i) + b(i)
+    score(u, i) = U(u) · V(i) + b(i) + c_0 s_u · v_i + (sum_k c_k g_uk) · w_i
     U = A x + MLP(x),  x = [profile, mean of last 5, mean of last L positives, interest, numbers]
     V = B y + MLP(y),  y = [id + author + tags + content, numbers of the item]
 
-The towers meet only in the dot product, so all item vectors can be computed before the request
-comes. Retrieval and pre-ranking share this network; they differ in what it is asked to learn.
+s_u, v_i are the style vectors of factors.py, g_uk the user's interests by tag (lift, …, taste) and
+w_i the item's tag weights; the c are learned (pre-ranking only). The towers meet only in the dot
+product, so all item vectors can be computed before the request comes. Retrieval and pre-ranking
+share this network; they differ in what it is asked to learn.
 Reference: Yi, Yang, Hong et al., Sampling-Bias-Corrected Neural Modeling, RecSys 2019.
 
 Simplified: industry recomputes item vectors as a stream and keeps several versions at once.
@@ -14,8 +16,10 @@ Simplified: industry recomputes item vectors as a stream and keeps several versi
 import torch
 from torch import Tensor, nn
 
+from reclab.cascade.ranking.features import Features
 from reclab.cascade.ranking.layers import Standardise, mlp, mlp_macs
 from reclab.cascade.ranking.ranker import Inputs, NetShape, RankerNet
+from reclab.cascade.ranking.statistics import STYLE
 
 RECENT = 5
 """latest positives that stand for the mood of the moment (items)"""
@@ -44,6 +48,9 @@ class TwoTowerNet(RankerNet):
         super().__init__(shape, dim)
         self.item_numbers, self.unit = item_numbers, unit
         self.item_scale = Standardise(item_numbers)
+        # towers would have to find these matches by many steps; here they start with them
+        n_matches = shape.pair_width - STYLE if item_numbers else 0
+        self.match = nn.Parameter(torch.full((n_matches,), 0.3))
         self.user_tower = Tower(3 * dim + shape.request_width, hidden, dim)
         self.item_tower = Tower(dim + item_numbers, hidden, dim + 1)
         self.macs = dim + 1
@@ -72,8 +79,19 @@ class TwoTowerNet(RankerNet):
             vectors = torch.cat([body, vectors[:, -1:]], 1)
         return vectors
 
+    def learn_scales(self, features: Features) -> None:
+        super().learn_scales(features)
+        self.item_scale.learn(features.pair[:, : self.item_numbers])
+
     def forward(self, x: Inputs) -> Tensor:
         """(n, 1) scores of every candidate."""
         vectors = self.item_vectors(x.item_row, x.pair[:, : self.item_numbers])
         scores: Tensor = (self.users(x)[x.request_row] * vectors).sum(1, keepdim=True)
+        if len(self.match):
+            scores = scores + x.pair[:, STYLE:] @ self.matches()[:, None]
         return scores
+
+    def matches(self) -> Tensor:
+        """(5,) weights c of the style's match and of the four interests by tag."""
+        weights: Tensor = self.match / self.pair_scale.std[STYLE:]
+        return weights

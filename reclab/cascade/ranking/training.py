@@ -14,7 +14,8 @@ Simplified: industry trains on streams, over many machines, and calibrates sampl
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -56,6 +57,10 @@ class TrainConfig:
     """"sampled" adds items that were not shown, "exposed" does not (the trap)"""
     n_sampled: int = 4
     """sampled negatives a request (1 … 50)"""
+    sampled_weight: float = 1.0
+    """weight of a sampled negative (0.05 … 1)"""
+    hide_user: float = 0.0
+    """chance that a request's user id is hidden in a step: prepares for new users (0 … 0.9)"""
     random_weight: float = 2.0
     """weight of a row from a flagged random slot (1 … 20)"""
     seed: int = 0
@@ -72,6 +77,8 @@ class TrainConfig:
         known = self.negatives in ("sampled", "exposed")
         check(known, "TrainConfig.negatives", self.negatives, "be sampled or exposed", "sampled")
         check_int("TrainConfig.n_sampled", self.n_sampled, 1, 1000, "4")
+        check_float("TrainConfig.sampled_weight", self.sampled_weight, 0.0, 1000.0, "1")
+        check_float("TrainConfig.hide_user", self.hide_user, 0.0, 1.0, "0")
         check_float("TrainConfig.random_weight", self.random_weight, 0.0, 1000.0, "2")
 
 
@@ -124,33 +131,49 @@ def training_samples(
 ) -> Samples:
     """Rows from the interactions before ``until_ms``: the latest ``max_rows``, by request.
 
-    A request is what one user was shown at one time. Raises ``DataError`` if nothing is left.
+    Raises ``DataError`` if nothing is left.
     """
-    shown = logs.interactions
-    stop = len(shown) if until_ms is None else np.searchsorted(shown["time_ms"], until_ms)
-    if stop == 0:
-        raise DataError("no interactions to train on before the given time")
-    part = np.arange(max(0, stop - config.max_rows), stop)
-    log = shown.take(part)
+    when = logs.interactions["time_ms"]
+    stop = len(when) if until_ms is None else int(np.searchsorted(when, until_ms))
+    return samples_of(logs, features, config, np.arange(max(0, stop - config.max_rows), stop))
+
+
+def samples_of(logs: Logs, features: FeatureBuilder, config: TrainConfig, rows: Array) -> Samples:
+    """Training rows from the interactions at ``rows`` (positions), by request, in order of time.
+
+    A request is what one user was shown at one time; rows of unknown items are left out.
+    """
+    item_row = features.index.rows(logs.interactions["video_id"][rows])
+    rows, item_row = rows[item_row >= 0], item_row[item_row >= 0]
+    if not len(rows):
+        raise DataError("no interactions of known items to train on before the given time")
+    log = logs.interactions.take(rows)
     user_row, time_ms = features.users.rows(log["user_id"]), log["time_ms"]
     order = np.lexsort((user_row, time_ms))
     user_row, time_ms = user_row[order], time_ms[order]
     new = np.ones(len(order), bool)
     new[1:] = (user_row[1:] != user_row[:-1]) | (time_ms[1:] != time_ms[:-1])
-    request_row = np.cumsum(new) - 1
     first = np.flatnonzero(new)
-    item_row = features.index.rows(log["video_id"][order])
-    targets = {name: values[part][order] for name, values in known_targets(logs).items()}
     weight = np.ones(len(order), np.float32)
     if "is_random" in log:
         weight[log["is_random"][order]] = config.random_weight
+    targets = {name: values[rows][order] for name, values in known_targets(logs).items()}
+    part = _Rows(np.cumsum(new) - 1, item_row[order], targets, weight)
     if config.negatives == "sampled":
-        request_row, item_row, targets, weight = _with_negatives(
-            request_row, item_row, time_ms[first], targets, weight, features, config
-        )
+        part = _with_negatives(part, time_ms[first], features, config)
     network = log["network"][order][first] if "network" in log else np.zeros(len(first), np.int8)
-    built = features.build(user_row[first], time_ms[first], network, request_row, item_row)
-    return Samples(built, targets, weight)
+    who, when = user_row[first], time_ms[first]
+    built = features.build(who, when, network, part.request_row, part.item_row)
+    return Samples(built, part.targets, part.weight)
+
+
+class _Rows(NamedTuple):
+    """Rows before their features are built: whose, which item, what happened, weight."""
+
+    request_row: Array
+    item_row: Array
+    targets: dict[str, Array]
+    weight: Array
 
 
 def known_targets(logs: Logs) -> dict[str, Array]:
@@ -165,29 +188,35 @@ def known_targets(logs: Logs) -> dict[str, Array]:
 
 
 def _with_negatives(
-    request_row: Array,
-    item_row: Array,
-    time_ms: Array,
-    targets: dict[str, Array],
-    weight: Array,
-    features: FeatureBuilder,
-    config: TrainConfig,
-) -> tuple[Array, Array, dict[str, Array], Array]:
+    part: _Rows, time_ms: Array, features: FeatureBuilder, config: TrainConfig
+) -> _Rows:
     """Add uniformly drawn, already published items to every request: not clicked, seconds unknown.
 
     The few drawn items that the user would in fact have liked are label noise, the same for all.
     """
-    n_requests, chance = len(time_ms), rng(config.seed, "negatives")
-    drawn = features.draw_published(np.repeat(time_ms, config.n_sampled), chance)
-    owner = np.concatenate([request_row, np.repeat(np.arange(n_requests), config.n_sampled)])
+    each = config.n_sampled
+    drawn = features.draw_published(np.repeat(time_ms, each), rng(config.seed, "negatives"))
+    owner = np.concatenate([part.request_row, np.repeat(np.arange(len(time_ms)), each)])
     order = np.argsort(owner, kind="stable")
-    extra = {name: np.nan if name == "watch_sec" else 0.0 for name in targets}
-    joined = {
-        name: np.concatenate([values, np.full(len(drawn), extra[name], np.float32)])[order]
-        for name, values in targets.items()
-    }
-    weights = np.concatenate([weight, np.ones(len(drawn), np.float32)])
-    return owner[order], np.concatenate([item_row, drawn])[order], joined, weights[order]
+
+    def joined(values: Array, drawn: Array) -> Array:
+        return np.concatenate([values, drawn])[order]
+
+    def outcome(name: str) -> Array:
+        return np.full(len(drawn), np.nan if name == "watch_sec" else 0.0, np.float32)
+
+    targets = {name: joined(values, outcome(name)) for name, values in part.targets.items()}
+    weight = joined(part.weight, np.full(len(drawn), config.sampled_weight, np.float32))
+    return _Rows(owner[order], joined(part.item_row, drawn), targets, weight)
+
+
+def hide_users(samples: Samples, share: float, chance: np.random.Generator) -> Samples:
+    """The same rows with the user ids (code 0 = unknown) of a random share of requests hidden."""
+    if not share:
+        return samples
+    user = samples.features.user.copy()
+    user[chance.random(len(user)) < share, 0] = 0
+    return replace(samples, features=replace(samples.features, user=user))
 
 
 def target_loss(logits: Tensor, samples: Samples, names: tuple[str, ...]) -> Tensor:
@@ -274,5 +303,5 @@ def train(
 def _is_best(values: list[float]) -> bool:
     """The last is better than all before; NaN (one class only) never stops the training."""
     return values[-1] != values[-1] or values[-1] > max(
-        [v for v in values[:-1] if v == v], default=-1
+        [v for v in values[:-1] if v == v], default=-np.inf
     )

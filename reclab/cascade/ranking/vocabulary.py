@@ -1,4 +1,4 @@
-"""Vocabulary: the whole numbers (codes) by which fields of users and items enter an embedding table.
+"""Vocabulary: the codes by which fields of users and items enter an embedding table.
 
     code(f, v) = offset_f + place of v among the values of field f seen in training, 0 = unknown
 

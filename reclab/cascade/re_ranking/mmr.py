@@ -27,26 +27,26 @@ HOPELESS = -10.0  # scaled score of a candidate without a finite score: below al
 class MMRConfig:
     """Relevance against diversity, the length of the list, and the windows."""
 
-    lam: float = 0.8
+    lam: float = 0.9
     """weight of the score; 1 = score alone, 0 = diversity alone (0.5-0.95)"""
     keep: int = 10
     """length of the list (5-30); a request that asks for more gets more"""
     category_window: int = 5
     """cards in a row that the category rule looks at; 0 = no rule"""
-    max_per_category: int = 2
+    max_per_category: int = 3
     """most cards of one category (first tag) in the window"""
     creator_window: int = 10
     """cards in a row that the creator rule looks at; 0 = no rule"""
-    max_per_creator: int = 2
+    max_per_creator: int = 3
     """most cards of one creator in the window"""
 
     def __post_init__(self) -> None:
         check_float("MMRConfig.lam", self.lam, 0.0, 1.0, "0.5-0.95")
         check_int("MMRConfig.keep", self.keep, 1, 1000, "10")
         check_int("MMRConfig.category_window", self.category_window, 0, 1000, "5")
-        check_int("MMRConfig.max_per_category", self.max_per_category, 1, 1000, "2")
+        check_int("MMRConfig.max_per_category", self.max_per_category, 1, 1000, "3")
         check_int("MMRConfig.creator_window", self.creator_window, 0, 1000, "10")
-        check_int("MMRConfig.max_per_creator", self.max_per_creator, 1, 1000, "2")
+        check_int("MMRConfig.max_per_creator", self.max_per_creator, 1, 1000, "3")
 
 
 class Lists(NamedTuple):

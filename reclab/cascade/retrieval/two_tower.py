@@ -1,18 +1,20 @@
 """Embedding retrieval (双塔召回): items whose vector has the largest inner product with the user's.
 
-    loss = -sum_r ln softmax_j( (U(u_r) · V(i_j) + b_j) / T - ln q_j )[r],   j over the batch
+    loss = -sum_r ln softmax_j( (U(u_r) · V(i_j) + b_j) / T - ln q_j )[r]
+    q_j  = n_batch p_j + n_drawn / N,   p_j = share of j among the positives
 
-A positive must be told apart from the other positives of its minibatch. Popular items are in many
-minibatches, with chance q_j proportional to their positives, and would be pushed down as
-everybody's negative; taking ln q_j off corrects for it. Later positives weigh as much as earlier
-ones. An item published after training has no id vector, but its author, tags and content give it a
-vector all the same. Search is FAISS, exact or approximate by size.
-Reference: Yi, Yang, Hong et al., Sampling-Bias-Corrected Neural Modeling, RecSys 2019.
+A positive must be told apart from the other positives of its minibatch and from items drawn
+uniformly from the catalogue, without which nothing would push down what nobody was ever shown.
+Popular items are in many minibatches and would be pushed down as everybody's negative; taking
+ln q_j off corrects for it. An item published after training has no id vector, but its author, tags
+and content give it a vector all the same. Search is FAISS, exact or approximate by size.
+References: Yi, Yang, Hong et al., Sampling-Bias-Corrected Neural Modeling, RecSys 2019; Yang, Yi,
+Cheng et al., Mixed Negative Sampling, WWW 2020.
 
-Simplified: industry estimates q_j on the stream and mixes in negatives from the whole catalogue.
+Simplified: industry estimates q_j on the stream and refreshes the vectors every few minutes.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -33,6 +35,7 @@ from reclab.cascade.ranking.training import (
     train,
     training_samples,
 )
+from reclab.core.chance import rng
 from reclab.core.errors import NotBuilt, check_float, check_int
 from reclab.core.tables import Logs
 from reclab.core.types import Array, Candidates
@@ -49,13 +52,18 @@ class TwoTowerConfig:
     """hidden units of each tower (16 … 256)"""
     temperature: float = 0.1
     """T: the lower, the more the nearest negatives matter (0.02 … 1)"""
+    n_drawn: int = 512
+    """items drawn uniformly as negatives of a step (0 … 8192)"""
     train: TrainConfig = field(
-        default_factory=lambda: TrainConfig(batch_rows=1024, negatives="exposed")
+        default_factory=lambda: TrainConfig(
+            epochs=1, batch_rows=512, max_rows=150_000, learning_rate=6e-3, negatives="exposed"
+        )
     )
 
     def __post_init__(self) -> None:
         check_int("TwoTowerConfig.dim", self.dim, 1, 1024, "32")
         check_int("TwoTowerConfig.hidden", self.hidden, 1, 4096, "64")
+        check_int("TwoTowerConfig.n_drawn", self.n_drawn, 0, 1_000_000, "1024")
         check_float("TwoTowerConfig.temperature", self.temperature, 1e-3, 100.0, "0.1")
 
 
@@ -79,40 +87,45 @@ class TwoTowerChannel(Ranker):
         progress: Progress | None = None,
     ) -> Self:
         """Learn from the positives before ``until_ms`` and index the vectors of all items."""
-        liked = positives(logs)
-        samples = training_samples(liked, features, self.config.train, until_ms)
+        config = self.config.train
+        samples = training_samples(positives(logs), features, config, until_ms)
         samples.check(features.names)
-        learn, valid = samples.split(self.config.train.valid_share)
+        learn, valid = samples.split(config.valid_share)
         self.targets = ("p_click",)
-        self._start(features, self.config.train.seed)
+        self._start(features, config.seed)
         self.net.learn_scales(learn.features)
-        counts = np.bincount(learn.features.item_row, minlength=len(features.index))
-        log_q = torch.from_numpy(np.log((counts + 1.0) / (counts.sum() + len(counts))))
-        log_q = log_q.float()
+        n_items, rows_a_step = len(features.index), min(config.batch_rows, len(learn))
+        share = np.bincount(learn.features.item_row, minlength=n_items) / len(learn)
+        in_batch = rows_a_step * share + self.config.n_drawn / n_items
+        log_q = torch.from_numpy(np.log(np.maximum(in_batch, 1e-9)).astype(np.float32))
+        chance = rng(config.seed, "drawn")
 
         def loss_of(requests: Array) -> Tensor:
-            return self._softmax_loss(learn.take(requests), log_q)
+            return self._softmax_loss(learn.take(requests), log_q, chance)
 
         def validate() -> float:
-            rows = valid.take(np.arange(min(1000, len(valid.features.user))))
+            step = np.arange(min(rows_a_step, len(valid.features.user)))
             with torch.inference_mode():
-                return -float(self._softmax_loss(rows, log_q))
+                return -float(self._softmax_loss(valid.take(step), log_q, rng(0, "valid")))
 
-        n, config = len(learn.features.user), self.config.train
+        n = len(learn.features.user)
         self.history = train(self.net, n, len(learn), loss_of, validate, config, progress)
         self.refresh()
         return self
 
-    def _softmax_loss(self, samples: Samples, log_q: Tensor) -> Tensor:
+    def _softmax_loss(self, samples: Samples, log_q: Tensor, chance: np.random.Generator) -> Tensor:
+        """Cross entropy of each positive against the others and the drawn items."""
         x = Inputs.of(samples.features)
-        users = self.net.users(x)[x.request_row]
-        vectors = self.net.item_vectors(x.item_row, x.pair[:, :0])
-        logits = users @ vectors.T / self.config.temperature - log_q[x.item_row]
-        same = x.item_row[:, None] == x.item_row
-        mine = x.request_row[:, None] == x.request_row
-        other = ~torch.eye(len(same), dtype=torch.bool)
-        logits = logits.masked_fill((same | mine) & other, -1e9)
-        return F.cross_entropy(logits, torch.arange(len(same)))
+        n, n_items = len(x.item_row), len(log_q)
+        drawn = torch.from_numpy(chance.integers(0, n_items, self.config.n_drawn))
+        items = torch.cat([x.item_row, drawn])
+        vectors = self.net.item_vectors(items, x.pair.new_zeros((len(items), 0)))
+        logits = self.net.users(x)[x.request_row] @ vectors.T / self.config.temperature
+        same = x.item_row[:, None] == items
+        mine = x.request_row[:, None] == torch.cat([x.request_row, drawn.new_full(drawn.shape, -1)])
+        other = torch.ones((n, len(items)), dtype=torch.bool).fill_diagonal_(False)
+        logits = (logits - log_q[items]).masked_fill((same | mine) & other, -1e9)
+        return F.cross_entropy(logits, torch.arange(n))
 
     def refresh(self) -> None:
         """Compute and index the vectors of all items that are in the forward index now."""
@@ -149,6 +162,7 @@ class TwoTowerChannel(Ranker):
 
 
 def positives(logs: Logs) -> Logs:
-    """The same logs with positive interactions only."""
-    liked = logs.interactions.take(logs.positive)
-    return Logs(logs.users, logs.items, liked, logs.daily, logs.feedback, logs.tag_names)
+    """The same logs with the interactions to be retrieved: long views, or else positives."""
+    shown = logs.interactions
+    liked = shown["is_long_view"] if "is_long_view" in shown else logs.positive
+    return replace(logs, interactions=shown.take(np.flatnonzero(liked)))
