@@ -79,7 +79,7 @@ class Choice:
 
 
 Control = Slider | Check | Choice
-_WORDS = {"description_width": "210px"}
+_WORDS = {"description_width": "250px"}
 
 
 class Knob:
@@ -177,7 +177,7 @@ def arrange(knobs: Sequence[Knob]) -> w.Widget:
     """All controls: sliders and choices in as many columns as fit, switches in one line below."""
     rows = [k.box for k in knobs if not isinstance(k.control, Check)]
     ticks = [k.box for k in knobs if isinstance(k.control, Check)]
-    columns = "repeat(auto-fit, minmax(min(460px, 100%), 1fr))"
+    columns = "repeat(auto-fit, minmax(min(500px, 100%), 1fr))"
     grid = w.GridBox(rows, layout=w.Layout(grid_template_columns=columns, grid_gap="2px 28px"))
     line = w.HBox(ticks, layout=w.Layout(flex_flow="row wrap"))
     return w.VBox([grid, line] if ticks else [grid])

@@ -73,7 +73,7 @@ class Diagram:
             parts += [_box(box, place, self.root, self.n_requests), _count(count, "")]
         notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
         return (
-            '<div style="display:flex;flex-wrap:wrap;align-items:center;gap:6px;line-height:1.35">'
+            '<div style="display:flex;flex-wrap:wrap;align-items:center;gap:3px;line-height:1.35">'
             f"{''.join(parts)}</div>{notes}"
         )
 
@@ -147,7 +147,8 @@ def _losses(box: Box, n_requests: int) -> list[str]:
 
 
 def _count(number: str, words: str) -> str:
-    above = f'<b style="font-size:13px">{escape(f"{number} {words}".strip())}</b><br>'
+    above = f'<b style="font-size:13px">{escape(number)}</b><br>'
+    above += f"{escape(words)}<br>" if words else ""
     arrow = '<span style="color:#7a7a7a">⟶</span>'
     return f'<span style="text-align:center;min-width:40px">{above if number else ""}{arrow}</span>'
 
@@ -168,7 +169,7 @@ def _box(box: Box, place: int, root: str, n_requests: int) -> str:
     return (
         f'<div title="{escape(box.about)}" style="border:1px solid rgba(128,128,128,0.45);'
         f"border-top:4px solid {PALETTE[place % (len(PALETTE) - 1)]};border-radius:8px;"
-        f'padding:5px 10px;max-width:200px"><b>{head}</b>{"".join(lines)}</div>'
+        f'padding:5px 8px;max-width:122px"><b>{head}</b>{"".join(lines)}</div>'
     )
 
 

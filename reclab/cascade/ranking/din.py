@@ -81,7 +81,8 @@ class DINNet(RankerNet):
         self.attention = TargetAttention(config.dim, config.attention)
         width = 5 * config.dim + shape.request_width + shape.pair_width
         self.top = mlp([width, *config.hidden, shape.n_targets])
-        self.direct = nn.Linear(config.dim, shape.n_targets, bias=False)
+        # what is known to matter acts at once and in line; the MLP learns the rest
+        self.direct = nn.Linear(config.dim + shape.pair_width, shape.n_targets, bias=False)
         pairs = shape.history * (config.dim + 2) * config.attention
         self.macs = pairs + mlp_macs([width, *config.hidden, shape.n_targets])
 
@@ -91,11 +92,10 @@ class DINNet(RankerNet):
         user = self.embed.user_vector(x.user)
         interest = self.attention(past, x.history >= 0, target, x.request_row)
         both = user[x.request_row] * target
-        numbers = [self.request_scale(x.request)[x.request_row], self.pair_scale(x.pair)]
-        top = torch.cat(
-            [user[x.request_row], target, interest, interest * target, both, *numbers], 1
-        )
-        logits: Tensor = self.top(top) + self.direct(both)
+        request, pair = self.request_scale(x.request), self.pair_scale(x.pair)
+        parts = [user[x.request_row], target, interest, interest * target, both]
+        top = torch.cat([*parts, request[x.request_row], pair], 1)
+        logits: Tensor = self.top(top) + self.direct(torch.cat([both, pair], 1))
         return logits
 
 

@@ -25,6 +25,10 @@ from reclab.core.errors import check_float, check_int
 from reclab.core.types import Array
 
 
+DENSE = 20_000_000
+"""cells of a table of users by authors up to which a dense one is faster (80 MB)"""
+
+
 @dataclass(frozen=True)
 class FactorsConfig:
     """Sizes and the strength of the pull to zero (ridge = noise variance / prior variance)."""
@@ -139,7 +143,9 @@ def _styles(
     shown: Any, rest: Any, belongs: Any, author: Array, config: FactorsConfig, seed: int
 ) -> tuple[Array, Array]:
     """(U, d) and (N, d): first users against authors, who have many events, then against items."""
-    by_author, rest_author = (shown @ belongs).toarray(), (rest @ belongs).toarray()
+    by_author, rest_author = shown @ belongs, rest @ belongs
+    if by_author.shape[0] * by_author.shape[1] < DENSE:
+        by_author, rest_author = by_author.toarray(), rest_author.toarray()
     shape = belongs.shape[1], config.dim
     style_a = rng(seed, "styles").normal(0.0, 0.1, shape).astype(np.float32)
     for _ in range(config.sweeps):
