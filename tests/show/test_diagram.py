@@ -49,7 +49,7 @@ def drawn() -> Diagram:
 def test_numbers_between_the_boxes_are_the_traces(drawn: Diagram) -> None:
     assert drawn.counts() == ["2,500", "12", "10", "3"]
     text = re.sub("<[^>]+>", " ", drawn.html())
-    assert re.findall(r"([\d,]+)(?: catalogue)?\s+⟶", text) == ["2,500", "12", "10", "3"]
+    assert re.findall(r"([\d,]+)\s+(?:catalogue\s+)?⟶", text) == ["2,500", "12", "10", "3"]
     for form in (str(drawn), text):
         assert "dropped 2: duplicate" in form
 
