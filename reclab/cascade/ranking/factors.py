@@ -24,7 +24,6 @@ from reclab.core.chance import rng
 from reclab.core.errors import check_float, check_int
 from reclab.core.types import Array
 
-
 DENSE = 20_000_000
 """cells of a table of users by authors up to which a dense one is faster (80 MB)"""
 

@@ -34,8 +34,8 @@ REPLIES = {
     "candidates; a model that rates the additions too high does not.",
     "d": "Likely: too quick to call it noise. Noise goes up and down; look along the whole row, "
     "and compare the fall with the spread between seeds.",
-    "e": "Likely: capacity blamed for the data. The cured models are the same network; what differs "
-    "is what they learned from. A larger model fits the same biased rows more closely.",
+    "e": "Likely: capacity blamed for the data. The cured models are the same network; what "
+    "differs is what they learned from. A larger model fits the same biased rows more closely.",
 }
 WHY_RIGHT = (
     "Most of its AUC comes from telling busy clickers from idle users, which cannot change the "
