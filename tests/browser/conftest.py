@@ -177,7 +177,9 @@ class Reader:
         self.page.evaluate(f"{SCROLLER}.scrollTop = 0")
         for n in range(1, 80):
             self.page.wait_for_timeout(450)
-            seen |= {plot["id"]: plot for plot in self.page.evaluate(PLOTS)}
+            for plot in self.page.evaluate(PLOTS):  # one that was scrolled away measures 0
+                if plot["width"] >= seen.get(plot["id"], plot)["width"]:
+                    seen[plot["id"]] = plot
             if self.shots and name:
                 self.page.screenshot(path=str(self.shots / f"{name}_{n:02d}.png"))
             moved = self.page.evaluate(

@@ -2,6 +2,7 @@
 themes. The same rules hold for the demonstration notebook, so that they are tested without one."""
 
 import json
+import shutil
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -45,7 +46,9 @@ def visit(request: pytest.FixtureRequest) -> Iterator[Visit]:
         pytest.skip(f"{path} does not exist yet")
     reader = request.getfixturevalue("reader")
     name = f"{Path(path).stem}_{theme}"
-    reader.open(path)
+    copy = Path(path).with_name(f"{name}.ipynb")  # JupyterLab saves what is open by itself
+    shutil.copy(folder / path, folder / copy)
+    reader.open(copy.as_posix())
     reader.theme(theme)
     visit = Visit(reader.screens(f"{name}_saved"), reader.cells(), list(reader.errors))
     visit.finished = reader.run_all(600)
@@ -95,6 +98,7 @@ def test_an_explorer_is_shown_live_and_only_once(visit: Visit) -> None:
 
 def test_plots_fill_their_box_when_drawn_and_when_the_window_changes(visit: Visit) -> None:
     for plot in visit.plots + visit.narrow_plots:
+        assert plot["width"] > 300, plot
         assert abs(plot["width"] - plot["box"]) <= 24, plot
     assert {p["box"] for p in visit.plots}.isdisjoint(p["box"] for p in visit.narrow_plots)
 

@@ -78,7 +78,7 @@ def test_nothing_uploads_selects_or_names_an_address() -> None:
     bundle = shown(figure(go.Scatter(x=[1, 2], y=[3, 4])))[PLOTLY]
     removed = bundle["config"]["modeBarButtonsToRemove"]
     assert {"sendChartToCloud", "lasso2d", "select2d"} <= set(removed)
-    assert bundle["config"]["displaylogo"] is False and CONFIG["responsive"] is True
+    assert bundle["config"] == CONFIG and CONFIG["displaylogo"] is False
     assert not re.search(r"https?:|plot\.ly", json.dumps(bundle))
 
 

@@ -176,7 +176,7 @@ def test_nothing_is_lost_or_doubled(counts, seed):
 
 
 def test_windows_hold_in_the_list_and_the_pushed_out_are_named():
-    index, config = catalogue(), MMRConfig(lam=1.0)
+    index, config = catalogue(), MMRConfig(lam=1.0, max_per_category=2, max_per_creator=2)
     result = MMRStage(config, index)(batch_of(20), ranked([40] * 20))
     for b in range(20):
         rows = result.kept.item_row[result.kept.request_row == b]
@@ -195,7 +195,8 @@ def test_windows_that_cannot_hold_are_relaxed_with_a_note():
     candidates = Candidates(1, np.zeros(12, int), np.arange(12)).with_columns(
         rank_score=np.arange(12.0)
     )
-    result = MMRStage(MMRConfig(), ForwardIndex(items))(batch_of(1), candidates)
+    config = MMRConfig(max_per_category=2)
+    result = MMRStage(config, ForwardIndex(items))(batch_of(1), candidates)
     assert len(result.kept) == 10
     assert result.notes == (
         "windows relaxed for 8 cards of 1 requests, nothing else was left: request 0",
