@@ -16,6 +16,7 @@ import numpy as np
 
 from reclab.core import metrics
 from reclab.core.clock import day_of
+from reclab.core.errors import DataError
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array, Request
 from reclab.stores.forward_index import ForwardIndex
@@ -23,6 +24,7 @@ from reclab.stores.user_features import UserFeatures
 from reclab.world import Truth
 
 SPLITS = ("tuning", "held_out")
+FEWEST = 20  # requests that a split of real logs must have
 
 
 class Judge(Protocol):
@@ -82,6 +84,13 @@ class ClickJudge:
         self.user_id, self.time_ms = liked["user_id"], liked["time_ms"]
         self.item_row = index.rows(liked["video_id"])
         self.cuts = tuple(int(q) for q in np.quantile(shown["time_ms"], [0.8, 0.9, 1.0]))
+        fewest = min(len(self._first(split, FEWEST)) for split in SPLITS)
+        if fewest < FEWEST:
+            raise DataError(
+                f"these logs have {len(shown):,} interactions, too few to learn from and to judge: "
+                f"the last two tenths of their time hold {fewest} positives "
+                f"(a lesson needs {FEWEST} in each, typically 10,000 interactions)"
+            )
 
     def _first(self, split: str, n: int) -> Array:
         """(n,) positions of positives that become requests, spread evenly over the split."""

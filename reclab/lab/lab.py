@@ -207,6 +207,7 @@ def _open_data(path: Path, seed: int, progress: bool) -> Lab:
     print((where / "report.txt").read_text(encoding="utf-8"))
     origin = (where / "logs/origin.txt").read_text(encoding="utf-8")
     lab = Lab(f"data-{key}", seed, where, where, origin, str(path))
+    ClickJudge(lab.logs, ForwardIndex(lab.logs.items))  # too few rows are said before training
     return _with_models(lab, version, progress)
 
 
@@ -226,7 +227,7 @@ def _with_models(lab: Lab, platform: str, progress: bool) -> Lab:
             for train in TRAP.values():
                 ranker = DIN(DINConfig(train=train)).fit(lab.logs, static, p.until_ms)
                 ranker.save(folder / "static" / train.negatives)
-            n = PANEL_REQUESTS.get(lab.scale, 150)
+            n = PANEL_REQUESTS.get(lab.scale, 100)
             lab.trained = cascade
             panel = make_panel(
                 cascade, lab.judge, "tuning", n, lambda f, text: say(0.8 + 0.2 * f, text)

@@ -41,8 +41,8 @@ def kernels(cascade: Cascade, request: Request) -> dict[str, float]:
     query = p.two_tower.users(batch)
     k = int(np.ceil(1.5 * c.retrieve / len(c.channels)))
     rows = _rows_into(cascade, batch, by_name)
-    user = p.pre_ranker.user_vectors(batch)[0]
-    vectors = p.pre_ranker.item_vectors
+    user = p.pre_ranker.users(batch)[0]
+    vectors = p.pre_ranker.vectors
     candidates = Candidates(1, np.zeros(len(rows["ranking"]), np.int64), rows["ranking"])
     inputs = Inputs.of(p.features.for_batch(batch, candidates))
     last = Candidates(1, np.zeros(c.rank, np.int64), rows["ranking"][: c.rank])

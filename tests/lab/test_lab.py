@@ -118,3 +118,35 @@ def test_changing_only_the_order_of_channels_keeps_the_candidates(lab):
     one = replay(lab.panel, config, lab.trained.parts.index)
     two = replay(lab.panel, turned, lab.trained.parts.index)
     assert one.recall[0] == pytest.approx(two.recall[0], abs=0.02)
+
+
+def test_real_logs_become_a_lab_and_too_few_rows_are_said(tmp_path, monkeypatch):
+    """MovieLens in the publisher's format, made up here: the clicks that followed are the judge."""
+    monkeypatch.setenv("RECLAB_CACHE", str(tmp_path / "cache"))
+    chance = np.random.default_rng(0)
+
+    def write(n: int) -> None:
+        rows = np.stack(
+            [
+                chance.integers(1, 60, n),
+                chance.integers(1, 80, n),
+                chance.integers(1, 6, n),
+                880_000_000 + np.sort(chance.integers(0, 10**6, n)),
+            ],
+            axis=1,
+        )
+        np.savetxt(tmp_path / "u.data", rows, "%d", delimiter="\t")
+
+    write(60)
+    with pytest.raises(DataError, match="60 interactions, too few"):
+        reclab.open(data=tmp_path / "u.data", progress=False)
+    write(4000)
+    lab = reclab.open(data=tmp_path / "u.data", progress=False)
+    assert lab.origin == "movielens" and not lab.has_truth
+    slate, _ = lab.cascade.recommend(lab.requests(1)[0])
+    assert len(slate) == 10
+    scores = experiments.compare(lab, 30)
+    assert "oracle without session" not in scores and scores["oracle"].share == 1.0
+    with pytest.raises(DataError, match="truth is hidden"):
+        _ = lab.world
+    lab.close()

@@ -99,6 +99,7 @@ class FeatureBuilder:
 
     def __init__(self, config: FeatureConfig | None = None) -> None:
         self.config = config or FeatureConfig()
+        self._asked: tuple[Batch, Features] | None = None
 
     def fit(
         self, logs: Logs, index: ForwardIndex, users: UserFeatures, until_ms: int | None = None
@@ -126,6 +127,7 @@ class FeatureBuilder:
 
     def append(self, events: Table) -> None:
         """Near-line update: new interactions count in every read of a later time."""
+        self._asked = None
         if not self.config.with_statistics:
             return
         user_row, item_row, positive, long = self._events(events)
@@ -145,7 +147,7 @@ class FeatureBuilder:
         """Read the tables again: codes, authors, tags and publication times of all items that are
         in the index now. Done by itself when the index has changed."""
         index, words = self.index, self.vocabulary
-        self.version, n = index.version, len(index)
+        self.version, n, self._asked = index.version, len(index), None
         self.item_codes = words.item_codes(index, np.arange(n))
         self.user_codes = words.user_codes(self.users.profiles)
         author_row, tags = np.full(n + 1, -1), np.full((n + 1, words.item_tags), -1)
@@ -187,14 +189,21 @@ class FeatureBuilder:
     # -- build ------------------------------------------------------------------------------
 
     def for_batch(self, batch: Batch, candidates: Candidates) -> Features:
-        """Features of live requests; the history is the batch's own."""
+        """Features of live requests; the history is the batch's own.
+
+        Two stages ask for a batch without candidates, to make its vectors: answered once."""
+        if not len(candidates) and self._asked is not None and self._asked[0] is batch:
+            return self._asked[1]
         length = self.config.history
         history = batch.history[:, -length:]
         if history.shape[1] < length:
             pad = np.full((len(history), length - history.shape[1]), -1)
             history = np.concatenate([pad, history], 1)
         who = batch.user_row, batch.time_ms, batch.network
-        return self.build(*who, candidates.request_row, candidates.item_row, history)
+        built = self.build(*who, candidates.request_row, candidates.item_row, history)
+        if not len(candidates):
+            self._asked = batch, built
+        return built
 
     def build(
         self,
