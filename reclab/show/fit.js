@@ -15,13 +15,24 @@ function nameSliders(box, places) {
   }
 }
 
+// A responsive plot listens to the window. That is too little, since a plot drawn before its cell
+// is attached measures 0 and falls back to 700 px, and too much, since it also redraws itself at
+// width 0 when its cell has been scrolled away. So the plot's listener is taken off the window and
+// called from here.
+function fitPlots(box) {
+  for (const plot of box ? box.querySelectorAll(".js-plotly-plot") : []) {
+    const resize = plot._responsiveChartHandler;
+    if (!resize) return window.dispatchEvent(new Event("resize"));
+    window.removeEventListener("resize", resize);
+    if (plot.isConnected && plot.clientWidth > 0) resize();
+  }
+}
+
 function render({ model, el }) {
   let box = null;
   let width = 0;
-  // plotly's responsive plots listen to the window alone, and a plot that is drawn before its cell
-  // is attached measures 0 and falls back to 700 px: so the window's event is sent when either
-  // the plot is first drawn or the box has another width.
-  const fit = () => window.dispatchEvent(new Event("resize"));
+  let gone = false;
+  const fit = () => fitPlots(box);
   const sized = new ResizeObserver(([entry]) => {
     if (Math.abs(entry.contentRect.width - width) < 1) return;
     width = entry.contentRect.width;
@@ -30,7 +41,8 @@ function render({ model, el }) {
   const changed = new MutationObserver(() => nameSliders(box, model.get("places")));
   const attach = () => {
     box = el.closest(".reclab-explorer");
-    if (!box) return requestAnimationFrame(attach);
+    if (!box && !gone) requestAnimationFrame(attach);
+    if (!box) return;
     sized.observe(box);
     const what = { childList: true, subtree: true, attributeFilter: ["aria-valuenow"] };
     changed.observe(box, what);
@@ -42,6 +54,7 @@ function render({ model, el }) {
     document.removeEventListener("plotlywidget-after-render", fit);
     sized.disconnect();
     changed.disconnect();
+    gone = true;
     box = null;
   };
 }

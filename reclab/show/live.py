@@ -27,7 +27,7 @@ class LiveFigure(go.FigureWidget):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._config = dict(CONFIG)
+        self._config = {**CONFIG, "responsive": True}
         self.layout.autosize = True
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:

@@ -36,7 +36,6 @@ GRID = "rgba(128,128,128,0.28)"
 CLEAR = "rgba(0,0,0,0)"
 CONFIG: dict[str, Any] = {
     "displaylogo": False,
-    "responsive": True,
     "modeBarButtonsToRemove": ["sendChartToCloud", "lasso2d", "select2d", "autoScale2d"],
 }
 # Where Lab's own text colour is known (a live page), plots take it; elsewhere the mid-tone stays.

@@ -176,7 +176,7 @@ class Reader:
         seen: dict[str, dict[str, Any]] = {}
         self.page.evaluate(f"{SCROLLER}.scrollTop = 0")
         for n in range(1, 80):
-            self.page.wait_for_timeout(450)
+            self.page.wait_for_timeout(300)
             for plot in self.page.evaluate(PLOTS):  # one that was scrolled away measures 0
                 if plot["width"] >= seen.get(plot["id"], plot)["width"]:
                     seen[plot["id"]] = plot
@@ -193,10 +193,11 @@ class Reader:
     def explorer_handles(self) -> Iterator[Any]:
         """The handle of every slider of every explorer, each in view when it is yielded."""
         self.page.evaluate(f"{SCROLLER}.scrollTop = 0")
+        this_time = time.monotonic()
         for _ in range(80):
-            self.page.wait_for_timeout(400)
+            self.page.wait_for_timeout(250)
             for handle in self.page.locator(".reclab-explorer .noUi-handle").element_handles():
-                if handle.evaluate("e => e.visited ? false : (e.visited = true)"):
+                if handle.evaluate("(e, now) => e.at !== now && !!(e.at = now)", this_time):
                     handle.scroll_into_view_if_needed()
                     yield handle
             moved = self.page.evaluate(

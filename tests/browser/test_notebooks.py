@@ -4,7 +4,6 @@ themes. The same rules hold for the demonstration notebook, so that they are tes
 import json
 import shutil
 import statistics
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,69 +14,82 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 NOTEBOOKS = ("demo/demo.ipynb", "notebooks/02_cascade/02_cascade.ipynb")
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-MOVES = 5
+THEMES = ("light", "dark")
 
 
 @dataclass
 class Visit:
-    """One reader's visit, recorded."""
+    """One reader's visit, recorded; what depends on the theme is kept by theme."""
 
-    saved_plots: list[dict[str, Any]]
     saved_cells: list[dict[str, Any]]
-    saved_errors: list[str]
+    saved_plots: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    saved_errors: list[str] = field(default_factory=list)
     finished: bool = False
     failed_cells: list[str] = field(default_factory=list)
-    plots: list[dict[str, Any]] = field(default_factory=list)
     cells: list[dict[str, Any]] = field(default_factory=list)
-    moves: list[list[Any]] = field(default_factory=list)
+    plots: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    moves: dict[str, list[list[Any]]] = field(default_factory=dict)
     narrow_plots: list[dict[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
 
-@pytest.fixture(
-    scope="module",
-    params=[(name, theme) for name in NOTEBOOKS for theme in ("light", "dark")],
-    ids=lambda param: f"{Path(param[0]).stem}-{param[1]}",
-)
-def visit(request: pytest.FixtureRequest) -> Iterator[Visit]:
-    path, theme = request.param
+@pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda path: Path(path).stem)
+def visit(request: pytest.FixtureRequest) -> Visit:
+    path = Path(request.param)
     folder: Path = request.getfixturevalue("notebooks")
     if not (folder / path).is_file():
         pytest.skip(f"{path} does not exist yet")
     reader = request.getfixturevalue("reader")
-    name = f"{Path(path).stem}_{theme}"
-    copy = Path(path).with_name(f"{name}.ipynb")  # JupyterLab saves what is open by itself
+    copy = path.with_name(f"copy_of_{path.name}")  # JupyterLab saves what is open by itself
     shutil.copy(folder / path, folder / copy)
     reader.open(copy.as_posix())
-    reader.theme(theme)
-    visit = Visit(reader.screens(f"{name}_saved"), reader.cells(), list(reader.errors))
+    visit = Visit(reader.cells())
+    _read(reader, visit, path.stem)
+    _run(reader, visit, path.stem)
+    reader.close_kernel()
+    if reader.shots:
+        ms = {m[0].label: [round(x.ms) for x in m if x.ms] for m in visit.moves["light"]}
+        (reader.shots / f"{path.stem}_latency_ms.json").write_text(json.dumps(ms))
+    return visit
+
+
+def _read(reader: Any, visit: Visit, name: str) -> None:
+    """Look at the notebook as it was saved."""
+    for theme in THEMES:
+        reader.theme(theme)
+        visit.saved_plots[theme] = reader.screens(f"{name}_saved_{theme}")
+    visit.saved_errors = list(reader.errors)
+
+
+def _run(reader: Any, visit: Visit, name: str) -> None:
+    """Run it, turn every knob in both themes, make the window narrower."""
     visit.finished = reader.run_all(600)
-    visit.failed_cells = reader.error_cells()
-    visit.plots, visit.cells = reader.screens(f"{name}_run"), reader.cells()
-    for handle in reader.explorer_handles():
-        keys = ["ArrowRight", "ArrowLeft"] * MOVES
-        visit.moves.append([reader.move(handle, key) for key in keys[:MOVES]])
-    reader.screens(f"{name}_moved")
+    visit.failed_cells, visit.cells = reader.error_cells(), reader.cells()
+    for theme in THEMES:
+        reader.theme(theme)
+        visit.moves[theme] = [
+            [reader.move(handle, key) for key in ("ArrowRight", "ArrowLeft") * 2]
+            for handle in reader.explorer_handles()
+        ]
+        visit.plots[theme] = reader.screens(f"{name}_run_{theme}")
     reader.page.set_viewport_size({"width": 1000, "height": 900})
+    reader.page.wait_for_timeout(1500)
     visit.narrow_plots = reader.screens(f"{name}_narrow")
     reader.page.set_viewport_size({"width": 1440, "height": 1000})
     visit.errors = list(reader.errors)
-    if reader.shots:
-        ms = {m[0].label: [round(x.ms) for x in m if x.ms is not None] for m in visit.moves}
-        (reader.shots / f"{name}_latency_ms.json").write_text(json.dumps(ms, ensure_ascii=False))
-    reader.close_kernel()
-    yield visit
 
 
-def _outputs(cells: list[dict[str, Any]], mime: str) -> int:
+def _outputs(cells: list[dict[str, Any]], *mimes: str) -> int:
+    """How many outputs have all these forms."""
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
-    return sum(mime in output.get("data", {}) for output in outputs)
+    return sum(all(mime in output.get("data", {}) for mime in mimes) for output in outputs)
 
 
 def test_every_saved_plot_is_drawn_without_running_anything(visit: Visit) -> None:
-    drawn = [p for p in visit.saved_plots if p["marks"] and p["width"] > 300 and p["height"] > 100]
-    assert len(drawn) == _outputs(visit.saved_cells, PLOTLY) > 0
-    assert not any(plot["live"] for plot in drawn)
+    for plots in visit.saved_plots.values():
+        drawn = [p for p in plots if p["marks"] and p["width"] > 300 and p["height"] > 100]
+        assert len(drawn) == _outputs(visit.saved_cells, PLOTLY) > 0
+        assert not any(plot["live"] for plot in drawn)
     assert _outputs(visit.saved_cells, WIDGET_VIEW) == 0
     assert visit.saved_errors == []
 
@@ -89,37 +101,42 @@ def test_run_all_finishes_without_a_failed_cell_or_console_error(visit: Visit) -
 
 
 def test_an_explorer_is_shown_live_and_only_once(visit: Visit) -> None:
-    live = [plot for plot in visit.plots if plot["live"]]
-    assert len(live) == _outputs(visit.cells, WIDGET_VIEW) > 0
-    assert len(visit.plots) == _outputs(visit.cells, PLOTLY)
-    assert {plot["plots_in_output"] for plot in live} == {1}
-    assert all(plot["marks"] for plot in live)
+    for plots in visit.plots.values():
+        live = [plot for plot in plots if plot["live"]]
+        assert len(live) == _outputs(visit.cells, WIDGET_VIEW, PLOTLY) > 0
+        assert len(plots) == _outputs(visit.cells, PLOTLY)
+        assert {plot["plots_in_output"] for plot in live} == {1}
+        assert all(plot["marks"] for plot in live)
 
 
 def test_plots_fill_their_box_when_drawn_and_when_the_window_changes(visit: Visit) -> None:
-    for plot in visit.plots + visit.narrow_plots:
+    for plot in [*visit.plots["light"], *visit.narrow_plots]:
         assert plot["width"] > 300, plot
         assert abs(plot["width"] - plot["box"]) <= 24, plot
-    assert {p["box"] for p in visit.plots}.isdisjoint(p["box"] for p in visit.narrow_plots)
+    wide, narrow = ({p["box"] for p in ps} for ps in (visit.plots["light"], visit.narrow_plots))
+    assert wide.isdisjoint(narrow)
 
 
 def test_no_plot_offers_to_upload_itself(visit: Visit) -> None:
-    for plot in visit.saved_plots + visit.plots:
+    for plot in visit.saved_plots["light"] + visit.plots["light"]:
         words = " ".join(filter(None, plot["buttons"])).lower()
         assert "zoom" in words
         assert not any(word in words for word in ("share", "cloud", "lasso", "plotly"))
 
 
-def test_the_words_of_every_plot_stand_out_from_the_page(visit: Visit) -> None:
-    for plot in visit.saved_plots + visit.plots:
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_words_of_every_plot_stand_out_from_the_page(visit: Visit, theme: str) -> None:
+    for plot in visit.saved_plots[theme] + visit.plots[theme]:
         assert plot["contrast"] >= 4, (plot["words"], plot["contrast"])
 
 
-def test_each_slider_moves_its_number_and_repaints_by_keyboard(visit: Visit) -> None:
-    assert visit.moves
-    for moves in visit.moves:
+@pytest.mark.parametrize("theme", THEMES)
+def test_each_slider_moves_its_number_and_repaints_by_keyboard(visit: Visit, theme: str) -> None:
+    sliders = visit.moves[theme]
+    assert sliders
+    for moves in sliders:
         assert any(m.before != m.after for m in moves), moves[0]
         assert all(m.ms is not None for m in moves if m.before != m.after), moves
         assert all(move.label for move in moves), "a slider without a name"
-    medians = [statistics.median(m.ms for m in moves if m.ms is not None) for moves in visit.moves]
+    medians = [statistics.median(m.ms for m in moves if m.ms is not None) for moves in sliders]
     print(f"median ms from key to repaint, by slider: {[round(m) for m in medians]}")
