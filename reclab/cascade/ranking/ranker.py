@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Self
 
 import numpy as np
@@ -227,7 +228,7 @@ class Ranker:
             self.targets = tuple(about["targets"])
             self._start(features, self.config.train.seed)
             self.net.load_state_dict(state)
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
+        except (OSError, RuntimeError, KeyError, ValueError, UnpicklingError) as error:
             raise DataError(f"cannot load {self.name} from {folder}: {error}") from error
         self.history = History(**about["history"])
         self.net.eval()
