@@ -22,6 +22,8 @@ MARKS = 64_000_000  # largest mark array, bytes; beyond it sorted keys are searc
 def drop(candidates: Candidates, keep: Array, reason: str) -> StageResult:
     """Split by the mask, with a note when a request loses the last of its candidates."""
     result = split(candidates, keep, reason)
+    if not len(result.dropped):
+        return result
     emptied = np.flatnonzero((candidates.counts() > 0) & (result.kept.counts() == 0))
     if not len(emptied):
         return result

@@ -39,9 +39,13 @@ def split(candidates: Candidates, keep: Array, reason: str, cost_mmac: float = 0
     >>> result.kept.item_row.tolist(), result.dropped.item_row.tolist(), result.reasons
     ([4, 2], [9], ('seen',))
     """
-    lost = candidates.take(~keep)
-    lost = lost.with_columns(reason=np.zeros(len(lost), np.int16))
-    return StageResult(candidates.take(keep), lost, (reason,), cost_mmac)
+    kept = candidates if keep.all() else candidates.take(keep)
+    return StageResult(kept, _for_one_reason(candidates.take(~keep)), (reason,), cost_mmac)
+
+
+def _for_one_reason(lost: Candidates) -> Candidates:
+    """The dropped candidates, all for the first and only reason."""
+    return lost.with_columns(reason=np.zeros(len(lost), np.int16))
 
 
 def keep_top(
@@ -49,6 +53,10 @@ def keep_top(
 ) -> StageResult:
     """Keep each request's ``n`` best by score, best first; drop the rest for one reason."""
     order = candidates.order_by(score)
-    ranked = candidates.take(order)
-    place = np.arange(len(order)) - ranked.starts()[:-1][ranked.request_row]
-    return split(ranked, place < n, reason, cost_mmac)
+    if candidates.n_requests == 1:
+        best, rest = order[:n], order[n:]
+    else:
+        place = np.arange(len(order)) - candidates.starts()[:-1][candidates.request_row]
+        best, rest = order[place < n], order[place >= n]
+    lost = _for_one_reason(candidates.take(rest))
+    return StageResult(candidates.take(best), lost, (reason,), cost_mmac)

@@ -64,8 +64,11 @@ class Candidates:
 
     def take(self, rows: Array) -> "Candidates":
         """Those at ``rows`` (ascending positions, or a boolean mask)."""
-        columns = {name: values[rows] for name, values in self.columns.items()}
-        return Candidates(self.n_requests, self.request_row[rows], self.item_row[rows], columns)
+        if rows.dtype == bool:
+            rows = rows.nonzero()[0]
+        columns = {name: values.take(rows, 0) for name, values in self.columns.items()}
+        request_row, item_row = self.request_row.take(rows), self.item_row.take(rows)
+        return Candidates(self.n_requests, request_row, item_row, columns)
 
     def with_columns(self, **new: Array) -> "Candidates":
         """A copy with columns added or replaced."""

@@ -3,9 +3,9 @@
     score(u, i) = U(u) · V(i) + b(i),   learned as the logit of P(long view | shown to u)
 
 V is computed for the whole catalogue ahead of time, from the item's fields and its counters as of
-then. Trained like a ranker, on exposed rows and drawn negatives, it judges quality as well as
-taste; the retrieval tower only asks which item a positive came from. Two stages with one score
-would make the size of the first irrelevant.
+then. Trained like a ranker, on exposed rows, it judges quality as well as taste; the retrieval
+tower only asks which item a positive came from. Unlike the ranker it sees nothing of the pair: two
+stages with one score would make the size of the first irrelevant.
 Reference: chapter 2, section 2.2 (2); Covington, Adams, Sargin, RecSys 2016.
 
 Simplified: industry distils it from the ranker and refreshes the vectors every few minutes.
@@ -21,9 +21,9 @@ import torch
 
 from reclab.cascade.batch import Batch
 from reclab.cascade.ranking.features import FeatureBuilder
-from reclab.cascade.ranking.ranker import Inputs, NetShape, Ranker, main_target
+from reclab.cascade.ranking.ranker import NetShape, main_target
 from reclab.cascade.ranking.statistics import ITEM
-from reclab.cascade.ranking.towers import TwoTowerNet
+from reclab.cascade.ranking.towers import TwoTowerModel, TwoTowerNet
 from reclab.cascade.ranking.training import OneThread, Progress, TrainConfig
 from reclab.core.errors import NotBuilt, check_int
 from reclab.core.tables import Logs
@@ -38,14 +38,18 @@ class PreRankerConfig:
     """length of the vectors (8 … 128)"""
     hidden: int = 64
     """hidden units of each tower (16 … 256)"""
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=1, max_rows=400_000))
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(
+            epochs=1, learning_rate=4e-3, weight_decay=1e-5, negatives="exposed"
+        )
+    )
 
     def __post_init__(self) -> None:
         check_int("PreRankerConfig.dim", self.dim, 1, 1024, "32")
         check_int("PreRankerConfig.hidden", self.hidden, 1, 4096, "64")
 
 
-class PreRanker(Ranker):
+class PreRanker(TwoTowerModel):
     """Dot product of a request's vector and precomputed item vectors."""
 
     name = "pre_ranker"
@@ -86,10 +90,8 @@ class PreRanker(Ranker):
             numbers = features.statistics.of_items(rows, np.full(len(rows), now_ms))
         with OneThread(), torch.inference_mode():
             vectors = self.net.item_vectors(torch.from_numpy(rows), torch.from_numpy(numbers))
-        self.now_ms, parts = now_ms, [vectors.numpy()]
-        if features.config.with_statistics:
-            parts += features.statistics.item_matches(rows, now_ms)
-        self.vectors: Array = np.concatenate(parts, 1)
+        self.now_ms = now_ms
+        self.vectors: Array = vectors.numpy()
 
     def score(self, batch: Batch, candidates: Candidates) -> Array:
         """(n,) float32 logits of P(long view); only their order matters."""
@@ -101,19 +103,6 @@ class PreRanker(Ranker):
         return np.einsum(
             "nd,nd->n", users[candidates.request_row], self.vectors[candidates.item_row]
         )
-
-    def users(self, batch: Batch) -> Array:
-        """(B, width) vectors of the requests, as wide as the items'."""
-        asked = self.features.for_batch(batch, Candidates.empty(len(batch)))
-        with OneThread(), torch.inference_mode():
-            vectors: Array = self.net.users(Inputs.of(asked)).numpy()
-        if not self.features.config.with_statistics:
-            return vectors
-        weights = self.net.matches().detach().numpy()
-        matches = self.features.statistics.user_matches(
-            batch.user_row, asked.interest, weights, self.now_ms
-        )
-        return np.concatenate([vectors, *matches], 1)
 
     @property
     def macs_per_candidate(self) -> int:

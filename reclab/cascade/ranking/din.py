@@ -36,7 +36,9 @@ class DINConfig:
     hidden: tuple[int, ...] = (96, 48)
     """hidden units of the top MLP (each 8 … 512)"""
     train: TrainConfig = field(
-        default_factory=lambda: TrainConfig(epochs=1, max_rows=1_000_000, negatives="exposed")
+        default_factory=lambda: TrainConfig(
+            epochs=1, learning_rate=4e-3, weight_decay=1e-5, negatives="exposed"
+        )
     )
 
     def __post_init__(self) -> None:

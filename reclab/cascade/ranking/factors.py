@@ -193,12 +193,15 @@ class Snapshots:
         self.times.append(now_ms)
         self.fits.append(fit)
 
-    def _each(self, time_ms: Array) -> Iterator[tuple[Factors, Array]]:
+    def _each(self, time_ms: Array) -> Iterator[tuple[Factors, Array | slice]]:
         """Each fit that is needed, and the positions (m,) that it answers."""
         current = np.searchsorted(self.times, time_ms, side="right") - 1
-        for at in np.unique(current):
-            if at >= 0:
-                yield self.fits[at], np.flatnonzero(current == at)
+        low, high = int(current.min(initial=0)), int(current.max(initial=-1))
+        if low == high >= 0:  # a live batch is answered by one fit
+            yield self.fits[low], slice(None)
+            return
+        for at in range(max(low, 0), high + 1):
+            yield self.fits[at], np.flatnonzero(current == at)
 
     def taste(self, user_row: Array, time_ms: Array, n_tags: int) -> Array:
         """(B, G) tastes by tag."""
@@ -221,8 +224,3 @@ class Snapshots:
             u, v = fit.style_u[fit.users(user_row[rows])], fit.style_i[fit.items(item_row[rows])]
             found[rows] = np.einsum("nd,nd->n", u, v)
         return found
-
-    def latest(self, time_ms: int) -> Factors | None:
-        """The fit in use at a time, if there is one."""
-        at = int(np.searchsorted(self.times, time_ms, side="right")) - 1
-        return self.fits[at] if at >= 0 else None

@@ -13,7 +13,7 @@ Simplified: industry logs the features of each request as served, and trains on 
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from reclab.cascade.ranking.statistics import (
     PAIR,
     REQUEST,
     Catalogue,
+    Known,
     Statistics,
     StatisticsConfig,
 )
@@ -55,12 +56,11 @@ class FeatureConfig:
 class Features:
     """B requests and their n candidates, as a model takes them.
 
-    user (B, Fu) codes; interest (B, 4 G) lift, session lift, share and taste by tag; request
-    (B, Nr) numbers; history (B, L) item rows, -1 padded at the left; request_row (n,) ascending;
+    user (B, Fu) codes; request (B, 4 G + Nr) lift, session lift, share and taste by tag, and the
+    user's numbers; history (B, L) item rows, -1 padded at the left; request_row (n,) ascending;
     item_row (n,); pair (n, Np) numbers of the candidate and of user and candidate together."""
 
     user: Array
-    interest: Array
     request: Array
     history: Array
     request_row: Array
@@ -75,7 +75,6 @@ class Features:
         rows, request_row = self.rows_of(requests)
         return Features(
             self.user[requests],
-            self.interest[requests],
             self.request[requests],
             self.history[requests],
             request_row,
@@ -94,12 +93,20 @@ class Features:
         return ragged(self.starts[requests], counts), np.repeat(np.arange(len(requests)), counts)
 
 
+class Asked(NamedTuple):
+    """The part of ``Features`` that needs no candidates: codes, history, and what is known."""
+
+    user: Array
+    history: Array
+    known: Known
+
+
 class FeatureBuilder:
     """Fitted once on a log; ``build`` answers for any requests and candidates at any time."""
 
     def __init__(self, config: FeatureConfig | None = None) -> None:
         self.config = config or FeatureConfig()
-        self._asked: tuple[Batch, Features] | None = None
+        self._asked: tuple[Batch, Asked] | None = None
 
     def fit(
         self, logs: Logs, index: ForwardIndex, users: UserFeatures, until_ms: int | None = None
@@ -165,8 +172,8 @@ class FeatureBuilder:
         # multiples of 1/1024: sums of them are exact in any order, so training = serving
         weight = (np.round(1024 * weight) / 1024).astype(np.float32)
         sizes = len(self._authors), words.n_tags
-        self.statistics.catalogue = Catalogue(
-            author_row, sizes[0], tags, weight, sizes[1], publish_ms
+        self.statistics.describe(
+            Catalogue(author_row, sizes[0], tags, weight, sizes[1], publish_ms)
         )
         self._by_age = np.argsort(publish_ms[:-1], kind="stable")
         self._ages = publish_ms[self._by_age]
@@ -181,29 +188,27 @@ class FeatureBuilder:
     def names(self) -> dict[str, tuple[str, ...]]:
         """Names of the numbers by part."""
         if not self.config.with_statistics:
-            return {"interest": (), "request": (), "pair": ()}
+            return {"request": (), "pair": ()}
         tags = range(self.vocabulary.n_tags)
         interest = tuple(f"{kind}_tag_{tag}" for kind in KINDS for tag in tags)
-        return {"interest": interest, "request": REQUEST, "pair": PAIR}
+        return {"request": (*interest, *REQUEST), "pair": PAIR}
 
     # -- build ------------------------------------------------------------------------------
 
     def for_batch(self, batch: Batch, candidates: Candidates) -> Features:
         """Features of live requests; the history is the batch's own.
 
-        Two stages ask for a batch without candidates, to make its vectors: answered once."""
-        if not len(candidates) and self._asked is not None and self._asked[0] is batch:
-            return self._asked[1]
-        length = self.config.history
-        history = batch.history[:, -length:]
-        if history.shape[1] < length:
-            pad = np.full((len(history), length - history.shape[1]), -1)
-            history = np.concatenate([pad, history], 1)
-        who = batch.user_row, batch.time_ms, batch.network
-        built = self.build(*who, candidates.request_row, candidates.item_row, history)
-        if not len(candidates):
-            self._asked = batch, built
-        return built
+        Several stages ask for one batch; what does not depend on candidates is built once."""
+        self._catch_up()
+        if self._asked is None or self._asked[0] is not batch:
+            length = self.config.history
+            history = batch.history[:, -length:]
+            if history.shape[1] < length:
+                pad = np.full((len(history), length - history.shape[1]), -1)
+                history = np.concatenate([pad, history], 1)
+            asked = self._ask(batch.user_row, batch.time_ms, batch.network, history)
+            self._asked = batch, asked
+        return self._join(self._asked[1], candidates.request_row, candidates.item_row)
 
     def build(
         self,
@@ -215,16 +220,26 @@ class FeatureBuilder:
         history: Array | None = None,
     ) -> Features:
         """Features of requests (B,) and candidates (n,), strictly as of the requests' times."""
-        if self.version != self.index.version:
-            self.refresh()
+        self._catch_up()
         if history is None:
             history = self.users.history(user_row, time_ms, n=self.config.history)
+        return self._join(self._ask(user_row, time_ms, network, history), request_row, item_row)
+
+    def _catch_up(self) -> None:
+        if self.version != self.index.version:
+            self.refresh()
+
+    def _ask(self, user_row: Array, time_ms: Array, network: Array, history: Array) -> Asked:
         context = self.vocabulary.context_codes(time_ms, network)
         user = np.concatenate([self.user_codes[user_row], context], 1)
         if self.config.with_statistics:
-            numbers = self.statistics.of(user_row, time_ms, request_row, item_row)
-        else:
-            n_requests, n = len(user_row), len(item_row)
-            numbers = tuple(np.zeros((m, 0), np.float32) for m in (n_requests, n_requests, n))
-        interest, request, pair = numbers
-        return Features(user, interest, request, history, request_row, item_row, pair)
+            return Asked(user, history, self.statistics.of_requests(user_row, time_ms))
+        none = np.zeros((len(user_row), 0), np.float32)
+        return Asked(user, history, Known(user_row, time_ms, none, none))
+
+    def _join(self, asked: Asked, request_row: Array, item_row: Array) -> Features:
+        pair = np.zeros((len(item_row), 0), np.float32)
+        if self.config.with_statistics:
+            pair = self.statistics.of_pairs(asked.known, request_row, item_row)
+        known = asked.known.request
+        return Features(asked.user, known, asked.history, request_row, item_row, pair)

@@ -33,6 +33,16 @@ class Events(NamedTuple):
     positive: Array
 
 
+class Spans(NamedTuple):
+    """Slots of the events of B requests' users: all of them in ``start`` … ``stop - 1``, the
+    latest from ``since`` on."""
+
+    user_row: Array
+    start: Array
+    since: Array
+    stop: Array
+
+
 class Past:
     """Events are appended, in any order; reads never see the time asked for, or later."""
 
@@ -67,38 +77,43 @@ class Past:
         """Counts of authors (n,), -1 = none."""
         return _read(self.by_author, author_row, time_ms)
 
-    def user(self, user_row: Array, time_ms: Array) -> Counts:
-        """Counts of users (n,) before their times (n,)."""
-        return _read(self.by_user, user_row, time_ms)
-
-    def idle_ms(self, user_row: Array, time_ms: Array, most: int) -> Array:
-        """(B,) time since the user's last event, at most ``most`` (also when there is none)."""
+    def spans(self, user_row: Array, time_ms: Array, since_ms: Array) -> Spans:
+        """Where the events of users (B,) before their times lie."""
         line = self.by_user
-        stop = line.stops(user_row, time_ms)
-        last = line.when[stop - 1] - user_row * SPAN
-        return np.where(stop > line.starts[user_row], np.minimum(time_ms - last, most), most)
+        stop, since = line.stops(user_row, time_ms), line.stops(user_row, since_ms)
+        return Spans(user_row, line.starts[user_row], since, stop)
 
-    def events(self, user_row: Array, time_ms: Array, since_ms: Array) -> Events:
-        """The events of each user (B,) with ``since_ms <= t < time_ms``."""
-        start, stop = self.by_user.stops(user_row, since_ms), self.by_user.stops(user_row, time_ms)
-        return self._between(start, stop)
+    def user(self, spans: Spans) -> tuple[Counts, Counts]:
+        """Counts of users (B,) since ever, and of those events since ``since_ms`` only."""
+        total, before = self.by_user.sums[spans.stop - 1], self.by_user.sums[spans.since - 1]
+        lately = total - before
+        shown = (spans.stop - spans.start).astype(np.float32)
+        session = (spans.stop - spans.since).astype(np.float32)
+        ever = Counts(shown, total[:, 0], total[:, 1])
+        return ever, Counts(session, lately[:, 0], lately[:, 1])
+
+    def idle_ms(self, spans: Spans, time_ms: Array, most: int) -> Array:
+        """(B,) time since the user's last event, at most ``most`` (also when there is none)."""
+        last = self.by_user.when[spans.stop - 1] - spans.user_row * SPAN
+        return np.where(spans.stop > spans.start, np.minimum(time_ms - last, most), most)
+
+    def news_and_lately(self, spans: Spans) -> Events:
+        """For B requests sorted by user and time: the events of each since the user's request
+        before (owners 0 … B - 1), so that every event is owned once and sums to date are running
+        sums; and once more those since ``since_ms`` (owners B … 2 B - 1)."""
+        start, user_row = spans.start.copy(), spans.user_row
+        start[1:] = np.where(user_row[1:] == user_row[:-1], spans.stop[:-1], start[1:])
+        starts, stops = (start, spans.since), (spans.stop, spans.stop)
+        return self._between(np.concatenate(starts), np.concatenate(stops))
 
     def latest(self, user_row: Array, time_ms: Array, n: int) -> Events:
         """The latest ``n`` events of each user before ``time_ms``."""
         stop = self.by_user.stops(user_row, time_ms)
         return self._between(np.maximum(self.by_user.starts[user_row], stop - n), stop)
 
-    def news(self, user_row: Array, time_ms: Array) -> Events:
-        """For requests sorted by user and time: the events of each since the user's request
-        before, so that every event is owned once and sums to date are running sums."""
-        stop = self.by_user.stops(user_row, time_ms)
-        start = self.by_user.starts[user_row]
-        start[1:] = np.where(user_row[1:] == user_row[:-1], stop[:-1], start[1:])
-        return self._between(start, stop)
-
     def _between(self, start: Array, stop: Array) -> Events:
-        slots = ragged(start, stop - start)
-        owner = np.repeat(np.arange(len(start)), stop - start)
+        counts = stop - start
+        slots, owner = ragged(start, counts), np.arange(len(start)).repeat(counts)
         carried = self.by_user.carried[slots]
         return Events(owner, carried >> 1, (carried & 1).astype(bool))
 

@@ -62,8 +62,7 @@ class NetShape:
     def of(cls, features: FeatureBuilder, n_targets: int) -> Self:
         words = features.vocabulary
         scale = tuple(float(s) for s in words.item_scale)
-        request, pair = len(features.names["interest"]), len(features.names["pair"])
-        request += len(features.names["request"])
+        request, pair = len(features.names["request"]), len(features.names["pair"])
         codes = words.n_user_codes, words.n_item_codes
         length = features.config.history
         return cls(*codes, scale, words.n_user_fields, length, request, pair, n_targets)
@@ -71,7 +70,7 @@ class NetShape:
 
 @dataclass(frozen=True)
 class Inputs:
-    """``Features`` as tensors; ``request`` (B, 3 G + Nr) holds the interest and the numbers."""
+    """``Features`` as tensors."""
 
     user: Tensor
     request: Tensor
@@ -83,8 +82,7 @@ class Inputs:
     @classmethod
     def of(cls, features: Features) -> Self:
         f = features
-        numbers = np.concatenate([f.interest, f.request], 1)
-        arrays = (f.user, numbers, f.history, f.request_row, f.item_row, f.pair)
+        arrays = (f.user, f.request, f.history, f.request_row, f.item_row, f.pair)
         return cls(*(torch.from_numpy(a) for a in arrays))
 
 
@@ -120,7 +118,7 @@ class RankerNet(nn.Module):
 
     def learn_scales(self, features: Features) -> None:
         """Mean and spread of the numbers of the training rows."""
-        self.request_scale.learn(np.concatenate([features.interest, features.request], 1))
+        self.request_scale.learn(features.request)
         self.pair_scale.learn(features.pair)
 
 

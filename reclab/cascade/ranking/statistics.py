@@ -6,34 +6,38 @@
     pair value  = sum_g w_ig lift(u, g),            w_i ~ 1, 1/2, 1/3 for the item's tags in order
 
 and from the collaborative factors (factors.py) tastes by tag, the item's effect, and the match of
-styles. Counters that hold the end of the log (``like_cnt`` and the like) are never read.
+styles. A user's numbers are exact to the millisecond; those of items are as of the last full hour,
+so that a live request gathers them from one table. Counters that hold the end of the log
+(``like_cnt`` and the like) are never read.
 Reference: chapter 2, section 2.3.1 (user feature centre).
 
 Simplified: industry computes these in streaming jobs and reads them from a feature store.
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from reclab.cascade.ranking.factors import FactorsConfig, Observed, Snapshots, fit_factors
-from reclab.cascade.ranking.past import Events, Past
+from reclab.cascade.ranking.past import Events, Past, Spans
 from reclab.core.clock import DAY_MS, HOUR_MS
 from reclab.core.errors import check_float, check_int
 from reclab.core.types import Array
-from reclab.stores.as_of import ragged
 
 CELLS = 4_000_000
 """cells of a table of requests by events, authors or tags that is filled at a time (memory)"""
+TABLES = 16_000_000
+"""numbers of items kept, as of different refreshes (64 MB)"""
 KINDS = ("lift", "session_lift", "share", "taste")
 """what is known of a user and a tag"""
-REQUEST = ("log_shown", "rate", "long_rate", "log_session", "session_rate", "log_idle_hours")
+REQUEST = ("log_shown", "log_session", "log_idle_hours", "rate", "long_rate", "session_rate")
 ITEM = (
     "item_log_shown",
+    "author_log_shown",
+    "log_age_hours",
     "item_rate",
     "item_long_rate",
-    "log_age_hours",
-    "author_log_shown",
     "author_rate",
     "item_effect",
 )
@@ -45,6 +49,8 @@ STYLE = PAIR.index("style")
 class StatisticsConfig:
     """How far back numbers look, and how strongly small counts are pulled to the mean."""
 
+    refresh_ms: int = HOUR_MS
+    """time between two refreshes of the numbers of items (ms, 1 minute … 1 day)"""
     max_events: int = 1000
     """latest exposures of a user that are summed by author (events, 100 … 10 000)"""
     session_ms: int = HOUR_MS
@@ -63,6 +69,7 @@ class StatisticsConfig:
     """time between two fits (ms, 1 hour … 7 days)"""
 
     def __post_init__(self) -> None:
+        check_int("StatisticsConfig.refresh_ms", self.refresh_ms, 1, 30 * DAY_MS, "3600000")
         check_int("StatisticsConfig.max_events", self.max_events, 1, 1_000_000, "1000")
         check_int("StatisticsConfig.session_ms", self.session_ms, 1, 30 * DAY_MS, "3600000")
         for name in ("prior", "tag_prior", "session_prior"):
@@ -84,6 +91,16 @@ class Catalogue:
     publish_ms: Array
 
 
+class Known(NamedTuple):
+    """B requests before any candidate: rows and times (B,), ``request`` (B, 4 G + Nr) interests by
+    tag (KINDS, each of all tags) and the numbers of REQUEST, ``rate`` (B,) of positives."""
+
+    user_row: Array
+    time_ms: Array
+    request: Array
+    rate: Array
+
+
 class Statistics:
     """``base`` (2,): mean rates of positives and long views, towards which small counts lean."""
 
@@ -91,11 +108,18 @@ class Statistics:
         self.config, self.n_users, self.base = config, n_users, base
         self.past, self.snapshots = Past(n_users), Snapshots()
         self.catalogue: Catalogue
+        self._tables: dict[int, Array] = {}
+
+    def describe(self, catalogue: Catalogue) -> None:
+        """Take what is known of the items now."""
+        self.catalogue = catalogue
+        self._tables.clear()
 
     def append(
         self, user_row: Array, item_row: Array, time_ms: Array, positive: Array, long: Array
     ) -> None:
         """Add events (n,): they count in every read of a later time."""
+        self._tables.clear()
         author_row = self.catalogue.author_row[item_row]
         self.past.append(user_row, item_row, author_row, time_ms, positive, long)
 
@@ -112,149 +136,146 @@ class Statistics:
                 events = user_row[rows], item_row[rows], y[rows]
                 seen = Observed(*events, *tables, self.n_users, items.n_tags)
                 self.snapshots.add(now_ms, fit_factors(seen, self.config.factors))
+        self._tables.clear()
 
-    def of(
-        self, user_row: Array, time_ms: Array, request_row: Array, item_row: Array
-    ) -> tuple[Array, Array, Array]:
-        """interest (B, 4 G), request (B, Nr) and pair (n, Np) numbers of requests (B,) and their
-        candidates (n,)."""
+    def of_requests(self, user_row: Array, time_ms: Array) -> Known:
+        """What is known of requests (B,) before any candidate."""
+        n = len(user_row)
+        step = max(1, CELLS // max(self.config.max_events, self.catalogue.n_tags))
+        if n == 1:
+            request, rate = self._of_users(user_row, time_ms)
+            return Known(user_row, time_ms, request, rate)
         # by user and time, so that what is summed for one request is carried on to the next
         order = np.lexsort((time_ms, user_row))
-        starts = np.searchsorted(request_row, np.arange(len(user_row) + 1))
-        counts = (starts[1:] - starts[:-1])[order]
-        rows, owner = ragged(starts[order], counts), np.repeat(np.arange(len(order)), counts)
-        who, when, what = user_row[order], time_ms[order], item_row[rows]
-        ends, parts = np.append(0, np.cumsum(counts)), []
-        widest = max(self.config.max_events, self.catalogue.n_authors, self.catalogue.n_tags)
-        step = max(1, CELLS // widest)
-        for at in range(0, max(1, len(order)), step):
-            stop = min(at + step, len(order))
-            mine, some = slice(at, stop), slice(ends[at], ends[stop])
-            parts.append(self._numbers(who[mine], when[mine], owner[some] - at, what[some]))
-        interest, request, pair = (np.concatenate(part) for part in zip(*parts, strict=True))
-        back = np.argsort(order)
-        pair[rows] = pair.copy()
-        return interest[back], request[back], pair
+        request = np.empty((n, len(KINDS) * self.catalogue.n_tags + len(REQUEST)), np.float32)
+        rate = np.empty(n, np.float32)
+        for at in range(0, n, step):
+            mine = order[at : at + step]
+            request[mine], rate[mine] = self._of_users(user_row[mine], time_ms[mine])
+        return Known(user_row, time_ms, request, rate)
 
-    def _numbers(
-        self, user_row: Array, time_ms: Array, owner: Array, item_row: Array
-    ) -> tuple[Array, Array, Array]:
-        """The same for requests that are sorted by user and time; ``owner`` (n,) says whose each
-        candidate is."""
-        request, rate = self._of_requests(user_row, time_ms)
-        taste = self.snapshots.taste(user_row, time_ms, self.catalogue.n_tags)
-        interest = np.concatenate([self._by_tag(user_row, time_ms, rate), taste], 1)
-        items = self.of_items(item_row, time_ms[owner])
-        style = self.snapshots.style(user_row[owner], item_row, time_ms[owner])
-        latest = self.past.latest(user_row, time_ms, self.config.max_events)
-        authors = self._of_authors(latest, rate, owner, item_row)
-        tags = self._of_tags(interest, owner, item_row)
-        return interest, request, np.concatenate([items, authors, style[:, None], tags], 1)
-
-    def _of_requests(self, user_row: Array, time_ms: Array) -> tuple[Array, Array]:
-        """(B, Nr) numbers of the user, and (B,) the rate of positives."""
-        c, past = self.config, self.past
-        all_time, before = past.user(user_row, time_ms), past.user(user_row, time_ms - c.session_ms)
-        session, liked = all_time.shown - before.shown, all_time.positive - before.positive
-        rate = _smooth(all_time.positive, all_time.shown, self.base[0], c.prior)
-        long_rate = _smooth(all_time.long, all_time.shown, self.base[1], c.prior)
-        now = _smooth(liked, session, rate, c.prior)
-        idle_h = past.idle_ms(user_row, time_ms, 30 * DAY_MS) / HOUR_MS
-        columns = [np.log1p(all_time.shown), _logit(rate), _logit(long_rate), np.log1p(session)]
-        columns += [_logit(now) - _logit(rate), np.log1p(idle_h)]
-        return np.stack(columns, 1).astype(np.float32), rate
-
-    def _by_tag(self, user_row: Array, time_ms: Array, rate: Array) -> Array:
-        """(B, 4 G) lift, session lift and share of every tag."""
-        c = self.config
-        first = np.ones(len(user_row), bool)
-        first[1:] = user_row[1:] != user_row[:-1]
-        group = np.maximum.accumulate(np.where(first, np.arange(len(first)), 0))
-        shown, positive = (
-            _running(sums, group)
-            for sums in self._tag_sums(self.past.news(user_row, time_ms), len(rate))
+    def of_pairs(self, known: Known, request_row: Array, item_row: Array) -> Array:
+        """(n, Np) numbers of candidates (n,), whose requests ``request_row`` (n,) ascend."""
+        n, step = (
+            len(known.rate),
+            max(1, CELLS // max(self.config.max_events, self.catalogue.n_authors)),
         )
-        lately = self.past.events(user_row, time_ms, time_ms - c.session_ms)
-        shown_now, positive_now = self._tag_sums(lately, len(rate))
-        usual = _smooth(positive, shown, rate[:, None], c.tag_prior)
-        now = _smooth(positive_now, shown_now, usual, c.session_prior)
-        share = np.sqrt(positive / np.maximum(positive.sum(1, keepdims=True), 1e-6))
-        parts = [np.log(usual / rate[:, None]), np.log(now / usual), share]
-        return np.concatenate(parts, 1).astype(np.float32)
+        if n <= step:
+            return self._of_pairs(known, request_row, item_row)
+        starts, parts = np.searchsorted(request_row, np.arange(0, n + step, step)), []
+        for part, at in enumerate(range(0, n, step)):
+            some = slice(starts[part], starts[part + 1])
+            mine = Known(*(column[at : at + step] for column in known))
+            parts.append(self._of_pairs(mine, request_row[some] - at, item_row[some]))
+        return np.concatenate(parts)
+
+    def _of_pairs(self, known: Known, owner: Array, item_row: Array) -> Array:
+        time_ms, n_items = known.time_ms[owner], len(ITEM)
+        pair = np.empty((len(item_row), len(PAIR)), np.float32)
+        if not len(pair):
+            return pair
+        one = len(known.rate) == 1  # a live request: one gather from the table in use
+        items = self._table(int(time_ms[0]))[item_row] if one else self.of_items(item_row, time_ms)
+        pair[:, :n_items] = items
+        pair[:, n_items : n_items + 2] = self._of_authors(known, owner, item_row)
+        pair[:, STYLE] = self.snapshots.style(known.user_row[owner], item_row, time_ms)
+        pair[:, STYLE + 1 :] = self._of_tags(known.request, owner, item_row)
+        return pair
+
+    def _of_users(self, user_row: Array, time_ms: Array) -> tuple[Array, Array]:
+        """(B, 4 G + Nr) numbers and (B,) rates of positives, for requests by user and time."""
+        c, past = self.config, self.past
+        spans = past.spans(user_row, time_ms, time_ms - c.session_ms)
+        ever, lately = past.user(spans)
+        rate = _smooth(ever.positive, ever.shown, self.base[0], c.prior)
+        long_rate = _smooth(ever.long, ever.shown, self.base[1], c.prior)
+        now = _smooth(lately.positive, lately.shown, rate, c.prior)
+        idle_h = past.idle_ms(spans, time_ms, 30 * DAY_MS) / HOUR_MS
+        n_tags, numbers = self.catalogue.n_tags, np.empty((len(rate), len(REQUEST)), np.float32)
+        numbers[:, 0], numbers[:, 1], numbers[:, 2] = ever.shown, lately.shown, idle_h
+        numbers[:, 3], numbers[:, 4], numbers[:, 5] = rate, long_rate, now
+        _on_log_scales(numbers)
+        numbers[:, 5] -= numbers[:, 3]
+        taste = self.snapshots.taste(user_row, time_ms, n_tags)
+        return np.concatenate([*self._by_tag(spans, rate), taste, numbers], 1), rate
+
+    def _by_tag(self, spans: Spans, rate: Array) -> list[Array]:
+        """(B, G) each: lift, session lift and share of every tag."""
+        c, n, rate = self.config, len(rate), rate[:, None]
+        positive, shown = self._tag_sums(self.past.news_and_lately(spans), 2 * n)
+        if n > 1:
+            first = np.ones(n, bool)
+            first[1:] = spans.user_row[1:] != spans.user_row[:-1]
+            group = np.maximum.accumulate(np.where(first, np.arange(n), 0))
+            positive[:n], shown[:n] = _running(positive[:n], group), _running(shown[:n], group)
+        usual = _smooth(positive[:n], shown[:n], rate, c.tag_prior)
+        now = _smooth(positive[n:], shown[n:], usual, c.session_prior)
+        share = np.sqrt(positive[:n] / np.maximum(positive[:n].sum(1, keepdims=True), 1e-6))
+        parts = np.log(usual / rate), np.log(now / usual), share
+        return [part.astype(np.float32) for part in parts]
 
     def _tag_sums(self, events: Events, n: int) -> tuple[Array, Array]:
-        """(n, G) float64 exposures and positives of each owner by tag, shared among an item's
+        """(n, G) float64 positives and exposures of each owner by tag, shared among an item's
         tags by their weights."""
-        n_tags = self.catalogue.n_tags
+        width = self.catalogue.n_tags + 1  # the last one is no tag, -1
         tags, weight = self.catalogue.tags[events.item_row], self.catalogue.weight[events.item_row]
-        cell = events.owner[:, None] * (n_tags + 1) + np.where(tags < 0, n_tags, tags)
-        liked = events.positive
-        sums = [
-            np.bincount(cell[rows].ravel(), weight[rows].ravel(), n * (n_tags + 1))
-            for rows in (slice(None), liked)
-        ]
-        shown, positive = (s.reshape(n, n_tags + 1)[:, :n_tags] for s in sums)
-        return shown, positive
+        cell = (events.owner * 2 + events.positive)[:, None] * width + tags % width
+        sums = np.bincount(cell.ravel(), weight.ravel(), 2 * n * width).reshape(n, 2, width)
+        return sums[:, 1, :-1], sums[:, :, :-1].sum(1)
+
+    def _table(self, time_ms: int) -> Array:
+        """(N, Ni) ``of_items`` of the whole catalogue as of the last refresh; a few are kept."""
+        now_ms, n = time_ms // self.config.refresh_ms, len(self.catalogue.author_row) - 1
+        if now_ms not in self._tables:
+            while len(self._tables) * n * len(ITEM) > TABLES:
+                self._tables.pop(next(iter(self._tables)))
+            self._tables[now_ms] = self.of_items(np.arange(n), np.full(n, time_ms))
+        return self._tables[now_ms]
 
     def of_items(self, item_row: Array, time_ms: Array) -> Array:
-        """(n, Ni) numbers of items and their authors before their times (n,): what can be
-        precomputed for every user alike."""
-        c, author_row = self.config, self.catalogue.author_row[item_row]
-        item, author = self.past.item(item_row, time_ms), self.past.author(author_row, time_ms)
+        """(n, Ni) numbers of items and their authors as of the last refresh before their times
+        (n,): what can be precomputed for every user alike."""
+        c, items = self.config, self.catalogue
+        time_ms = time_ms // c.refresh_ms * c.refresh_ms
+        item = self.past.item(item_row, time_ms)
+        author = self.past.author(items.author_row[item_row], time_ms)
+        out = np.empty((len(item_row), len(ITEM)), np.float32)
         author_rate = _smooth(author.positive, author.shown, self.base[0], c.prior)
         author_long = _smooth(author.long, author.shown, self.base[1], c.prior)
-        item_rate = _smooth(item.positive, item.shown, author_rate, c.prior)
-        item_long = _smooth(item.long, item.shown, author_long, c.prior)
-        age_h = np.maximum(time_ms - self.catalogue.publish_ms[item_row], 0) / 3.6e6
-        columns = [np.log1p(item.shown), _logit(item_rate), _logit(item_long), np.log1p(age_h)]
-        columns += [np.log1p(author.shown), _logit(author_rate)]
-        columns += [self.snapshots.effect(item_row, time_ms)]
-        return np.stack(columns, 1).astype(np.float32)
+        age_h = np.maximum(time_ms - items.publish_ms[item_row], 0) / HOUR_MS
+        out[:, 0], out[:, 1], out[:, 2] = item.shown, author.shown, age_h
+        out[:, 3] = _smooth(item.positive, item.shown, author_rate, c.prior)
+        out[:, 4] = _smooth(item.long, item.shown, author_long, c.prior)
+        out[:, 5] = author_rate
+        _on_log_scales(out)
+        out[:, 6] = self.snapshots.effect(item_row, time_ms)
+        return out
 
-    def item_matches(self, item_row: Array, now_ms: int) -> list[Array]:
-        """What a user's side of a match is multiplied with: styles (n, d), tag weights (n, G)."""
-        items = self.catalogue
-        tags = np.zeros((len(item_row), items.n_tags + 1), np.float32)
-        place, each = items.tags[item_row], np.arange(len(item_row))[:, None]
-        np.add.at(tags, (each, place), items.weight[item_row])
-        fit = self.snapshots.latest(now_ms)
-        style = [fit.style_i[fit.items(item_row)]] if fit else []
-        return [*style, tags[:, : items.n_tags]]
-
-    def user_matches(
-        self, user_row: Array, interest: Array, weights: Array, now_ms: int
-    ) -> list[Array]:
-        """The user's side: styles (B, d) and interests by tag (B, G), times ``weights`` (5,), so
-        that user · item = weights · pair[STYLE:] for a request at ``now_ms``."""
-        kinds = interest.reshape(len(user_row), len(KINDS), -1)
-        wish = np.einsum("bkg,k->bg", kinds, weights[1:])
-        fit = self.snapshots.latest(now_ms)
-        style = [weights[0] * fit.style_u[fit.users(user_row)]] if fit else []
-        return [*style, wish]
-
-    def _of_authors(self, latest: Events, rate: Array, owner: Array, item_row: Array) -> Array:
+    def _of_authors(self, known: Known, owner: Array, item_row: Array) -> Array:
         """(n, 2) exposures of the user to the item's author, and how they went."""
-        items = self.catalogue
+        items, rate = self.catalogue, known.rate
+        latest = self.past.latest(known.user_row, known.time_ms, self.config.max_events)
         author_row, width = items.author_row[item_row], items.n_authors + 1
         cell = latest.owner * width + items.author_row[latest.item_row] % width
-        at, has = owner * width + author_row % width, author_row >= 0
-        size = len(rate) * width
-        shown = has * np.bincount(cell, minlength=size)[at].astype(np.float32)
-        positive = has * np.bincount(cell[latest.positive], minlength=size)[at].astype(np.float32)
-        mine = rate[owner]
-        taste = _logit(_smooth(positive, shown, mine, 2.0)) - _logit(mine)
-        return np.stack([np.log1p(shown), taste], 1).astype(np.float32)
+        at, size = owner * width + author_row % width, len(rate) * width
+        shown = np.bincount(cell, minlength=size)[at]
+        positive = np.bincount(cell[latest.positive], minlength=size)[at]
+        mine, out = rate[owner], np.empty((len(owner), 2), np.float32)
+        np.log1p(shown, out=out[:, 0], casting="same_kind")
+        taste = _smooth(positive.astype(np.float32), shown.astype(np.float32), mine, 2.0)
+        out[:, 1] = _logit(taste) - _logit(mine)
+        out[author_row < 0] = 0.0
+        return out
 
-    def _of_tags(self, interest: Array, owner: Array, item_row: Array) -> Array:
+    def _of_tags(self, request: Array, owner: Array, item_row: Array) -> Array:
         """(n, kinds) what is known of the user and the item's tags, weighted."""
-        items, n_tags = self.catalogue, self.catalogue.n_tags
+        items, n_tags, width = self.catalogue, self.catalogue.n_tags, request.shape[1]
         if not n_tags:
             return np.zeros((len(item_row), len(KINDS)), np.float32)
         tags, weight = np.maximum(items.tags[item_row], 0), items.weight[item_row]
-        place = owner[:, None] * (len(KINDS) * n_tags) + tags
-        flat = interest.ravel()
-        kinds = [(flat[place + k * n_tags] * weight).sum(1) for k in range(len(KINDS))]
-        return np.stack(kinds, 1)
+        kind = np.arange(0, len(KINDS) * n_tags, n_tags)[:, None]
+        place = (owner * width)[:, None, None] + kind + tags[:, None, :]
+        return np.asarray((request.ravel()[place] * weight[:, None, :]).sum(2))
 
 
 def _smooth(positive: Array, shown: Array, prior_rate: Array, strength: float) -> Array:
@@ -269,5 +290,11 @@ def _running(sums: Array, group: Array) -> Array:
 
 
 def _logit(p: Array) -> Array:
-    p = np.clip(p, 1e-4, 1 - 1e-4)
+    p = np.minimum(np.maximum(p, 1e-4), 1 - 1e-4)
     return np.asarray(np.log(p / (1 - p)), np.float32)
+
+
+def _on_log_scales(numbers: Array) -> None:
+    """In place: ln(1 + x) of the first three columns, ln(p / (1 - p)) of the next three."""
+    np.log1p(numbers[:, :3], out=numbers[:, :3])
+    numbers[:, 3:6] = _logit(numbers[:, 3:6])

