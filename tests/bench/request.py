@@ -1,7 +1,8 @@
-"""What a request costs over its bare kernels: FAISS search, gather and dot, model forward, MMR.
+"""What a request costs over its bare kernels: FAISS search, gather and dot, model forwards, MMR.
 
-The kernels run on the very arrays of the request, one after the other with it, so that both see
-the same machine; the median of the ratios is quoted.
+Model forwards are the ranker's and the request's side of both two-tower models. The kernels run on
+the very arrays of the request, one after the other with it, so that both see the same machine; the
+median of the ratios is quoted.
 """
 
 import time
@@ -20,6 +21,7 @@ from reclab.core.types import Array, Candidates, Request
 from reclab.lab import Lab
 
 QUIET = 40  # requests that warm caches up
+BATCH = 32
 
 
 def best_of(call: Callable[[], Any], times: int = 3) -> float:
@@ -45,6 +47,7 @@ def kernels(cascade: Cascade, request: Request) -> dict[str, float]:
     vectors = p.pre_ranker.vectors
     candidates = Candidates(1, np.zeros(len(rows["ranking"]), np.int64), rows["ranking"])
     inputs = Inputs.of(p.features.for_batch(batch, candidates))
+    asked = Inputs.of(p.features.for_batch(batch, Candidates.empty(1)))
     last = Candidates(1, np.zeros(c.rank, np.int64), rows["ranking"][: c.rank])
     table = dense(last)
     tags = tag_vectors(p.index.get(last.item_row, ["tags"])["tags"], table)
@@ -54,11 +57,17 @@ def kernels(cascade: Cascade, request: Request) -> dict[str, float]:
         with torch.inference_mode():
             p.ranker.net(inputs)
 
+    def towers() -> None:
+        with torch.inference_mode():
+            p.two_tower.net.users(asked)
+            p.pre_ranker.net.users(asked)
+
     torch.set_num_threads(1)
     return {
         "search": best_of(lambda: p.two_tower.vectors.search(query, k)),
         "gather and dot": best_of(lambda: vectors[rows["pre_ranking"]] @ user),
-        "forward": best_of(forward),
+        "ranker forward": best_of(forward),
+        "towers forward": best_of(towers),
         "mmr": best_of(lambda: mmr_batch(score, tags, 10, c.mmr.lam)),
     }
 
@@ -81,6 +90,9 @@ def measure(lab: Lab, n: int = 200) -> dict[str, float]:
         bare.append(sum(parts[-1].values()))
         total.append(best_of(lambda request=request: cascade.recommend(request)))
         stages.append([s.ms for s in cascade.recommend(request)[1].stages])
+    began = time.perf_counter_ns()
+    cascade.recommend_batch(requests[QUIET : QUIET + BATCH])
+    together = (time.perf_counter_ns() - began) / 1e6 / BATCH
     single = []
     for request in requests[QUIET:] * 3:
         began = time.perf_counter_ns()
@@ -90,6 +102,7 @@ def measure(lab: Lab, n: int = 200) -> dict[str, float]:
         "total ms": float(np.median(total)),
         "kernels ms": float(np.median(bare)),
         "total / kernels": float(np.median(np.array(total) / np.array(bare))),
+        f"ms a request, {BATCH} at once": together,
         "p50 ms": float(np.percentile(single, 50)),
         "p99 / p50": float(np.percentile(single, 99) / np.percentile(single, 50)),
     }
