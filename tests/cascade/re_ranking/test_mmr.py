@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reclab.cascade.batch import Batch
 from reclab.cascade.re_ranking.mmr import MMRConfig, MMRStage, mmr, mmr_batch, tag_vectors
-from reclab.cascade.re_ranking.windows import Rule, broken, room
+from reclab.cascade.re_ranking.windows import Rule, _Walk, broken, can_fit, room, search
 from reclab.core.chance import rng
 from reclab.core.errors import ConfigError
 from reclab.core.tables import Table
@@ -115,6 +115,36 @@ def test_a_greedy_dead_end_is_left_by_search():
     lists = mmr_batch(score, np.zeros((1, 5, 2), np.float32), 5, 0.5, [Rule(group, 2, 1)])
     assert group[0, lists.order[0]].tolist() == [0, 1, 0, 1, 0]
     assert lists.order[0].tolist() == [2, 3, 1, 4, 0] and lists.relaxed[0] == 0
+
+
+def test_an_order_that_does_not_exist_is_refuted_by_counting(monkeypatch):
+    """Each rule alone leaves ten cards, both together leave nine: six of the many and three of
+    the one creator who made all others."""
+    category = np.array([0] * 96 + [1] * 4)
+    creator = np.array([*range(96), *[99] * 4])
+    rules = [(category, 5, 3), (creator, 10, 3)]
+    assert can_fit(category, 10, 5, 3) and can_fit(creator, 10, 10, 3)
+    opened = []
+    monkeypatch.setattr(_Walk, "_open", lambda self: opened.append(1) or [])
+    assert search(np.linspace(1, 0, 100), rules, 10) is None
+    assert not opened
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(-1, 2), st.integers(-1, 2)), min_size=5, max_size=7),
+    st.tuples(st.integers(1, 5), st.integers(1, 3)),
+    st.tuples(st.integers(1, 9), st.integers(1, 3)),
+    st.integers(4, 7),
+)
+def test_the_search_finds_an_order_if_and_only_if_there_is_one(kinds, first, second, k):
+    groups, k = np.array(kinds).T, min(k, len(kinds))
+    limits = list(zip(groups, (first, second), strict=True))
+    order = search(np.arange(len(kinds)), [(g, *limit) for g, limit in limits], k)
+    every = permutations(range(len(kinds)), k)
+    assert (order is not None) == any(keeps(groups, p, (first, second)) for p in every)
+    if order is not None:
+        assert len(set(order.tolist())) == k and keeps(groups, order, (first, second))
 
 
 def test_value_is_the_marginal_relevance_in_greedy_and_searched_lists():
