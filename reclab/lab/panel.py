@@ -192,12 +192,15 @@ def _first_true(mask: Array, n: int) -> Array:
 
 def retrieved(panel: Panel, channels: list[int], n: int, overask: float = 1.5) -> Array:
     """(E, U) bool: the first ``n`` different items in the turns of the merge (equal shares)."""
-    asked, many = min(n, int(np.ceil(overask * n / len(channels)))), len(channels)
-    turn = np.full(panel.item_row.shape, ABSENT, np.int16)  # turns end at DEPTH * 3, below ABSENT
+    many = len(channels)
+    asked = min(n, int(np.ceil(overask * n / many)), DEPTH)
+    turn = np.full(panel.item_row.shape, ABSENT, np.int32)  # np.partition likes 32 bits
     for c, channel in enumerate(channels):
-        place = panel.channel_place[channel]
-        np.copyto(turn, np.minimum(turn, place * many + c), where=place < asked)
-    found = turn < ABSENT
+        place = np.minimum(panel.channel_place[channel], DEPTH)
+        place *= many  # in place: fresh memory costs more than the arithmetic
+        place += c
+        np.minimum(turn, place, out=turn)
+    found = turn < asked * many
     if n < turn.shape[1]:
         found &= turn <= np.partition(turn, n - 1, axis=1)[:, n - 1 : n]
     return found
