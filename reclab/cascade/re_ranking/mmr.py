@@ -99,65 +99,86 @@ def mmr_batch(
 def _greedy(
     score: Array, vectors: Array, wanted: Array, lam: float, rules: Sequence[Rule]
 ) -> Lists:
-    """One card at a time for all requests together."""
+    """One card at a time for all requests together; the requests whose best card breaks a window
+    take their best of the least broken."""
     (n_requests, n), every = score.shape, np.arange(len(score))
     k = min(int(wanted.max(initial=0)), n)
-    gain = np.where(score > -np.inf, np.float32(lam) * score, np.float32(-np.inf))
-    dear = _above_any(score)
-    likest = np.zeros(score.shape, np.float32)
-    windows = _Windows(rules) if rules else None
+    gain = np.full_like(score, -np.inf)
+    np.multiply(score, np.float32(lam), out=gain, where=score > -np.inf)
+    marginal, likest = gain.copy(), np.zeros(0, np.float32)
+    windows = _Windows(rules, k) if rules else None
     order, value = np.full((n_requests, k), -1), np.zeros((n_requests, k), np.float32)
-    pushed, relaxed = np.zeros(score.shape, bool), np.zeros(n_requests, np.int64)
+    pushed, broke = np.zeros(score.shape, bool), np.zeros((n_requests, k), bool)
     for t in range(k):
-        marginal = gain - np.float32(1 - lam) * likest
-        best = pick = marginal.argmax(1)
-        real = (marginal[every, best] > -np.inf) & (t < wanted)
+        pick = marginal.argmax(1)
+        if windows and windows.may_break(t):
+            worth = marginal[every, pick]
+            rows = np.flatnonzero(windows.breaks(t, pick) & (worth > -np.inf) & (t < wanted))
+            if len(rows):
+                best = pick[rows]
+                pick[rows], broke[rows, t] = windows.next_best(t, rows, marginal[rows])
+                pushed[rows, best] |= best != pick[rows]
+        order[:, t], value[:, t] = pick, marginal[every, pick]
         if windows:
-            breaks = windows.breaks()
-            pick = (marginal - dear * breaks).argmax(1)  # the best of the least broken
-            pushed[every, best] |= (best != pick) & real
-            relaxed += (breaks[every, pick] > 0) & real
-            windows.place(pick)
-        order[:, t] = np.where(real, pick, -1)
-        value[:, t] = np.where(real, marginal[every, pick], 0)
+            windows.place(t, pick)
+        if t == k - 1:
+            break
         gain[every, pick] = -np.inf
         alike = np.matmul(vectors, vectors[every, pick][:, :, None])[:, :, 0]
-        likest = alike if t == 0 else np.maximum(likest, alike)
-    pushed[np.nonzero(order >= 0)[0], order[order >= 0]] = False
-    return Lists(order, value, pushed, relaxed)
-
-
-def _above_any(score: Array) -> np.float32:
-    """A price of a broken window above any difference of marginal relevance."""
-    size = np.abs(score, where=np.isfinite(score), out=np.zeros_like(score)).max(initial=0)
-    return np.float32(4 * (size + 1))
+        likest = alike if t == 0 else np.maximum(likest, alike, out=likest)
+        np.multiply(likest, np.float32(1 - lam), out=marginal)
+        np.subtract(gain, marginal, out=marginal)
+    real = (value > -np.inf) & (np.arange(k) < wanted[:, None])
+    order, value = np.where(real, order, -1), np.where(real, value, 0)
+    if pushed.any():
+        pushed[np.nonzero(real)[0], order[real]] = False
+    return Lists(order, value, pushed, (broke & real).sum(1))
 
 
 class _Windows:
-    """For all requests: how many cards of each candidate's groups the last w - 1 places hold."""
+    """The groups of the cards placed so far, for all requests: (R, B, k)."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self.rules = rules
+    def __init__(self, rules: Sequence[Rule], k: int) -> None:
+        group = np.stack([rule.group for rule in rules])
         # a candidate without a group is a group of its own, so that no rule binds it
-        alone = -1 - np.arange(rules[0].group.shape[1])
-        self.group = np.stack([np.where(r.group < 0, alone, r.group) for r in rules])
-        self.caps = np.array([r.cap for r in rules], np.int8)[:, None, None]
-        self.near = np.zeros(self.group.shape, np.int8)
-        self.every = np.arange(self.group.shape[1])
-        self.placed: list[Array] = []
+        self.group = np.where(group < 0, -2 - np.arange(group.shape[2]), group)
+        self.caps = np.array([rule.cap for rule in rules])[:, None]
+        self.windows = np.array([rule.window for rule in rules])[:, None]
+        self.least = min(rule.cap for rule in rules)
+        self.every = np.arange(group.shape[1])
+        self.placed = np.full((*group.shape[:2], k), -1, group.dtype)
+        late = np.arange(k)[:, None] - np.arange(k)
+        self.near = ((late > 0) & (late < self.windows[:, :, None])).astype(np.int8)
 
-    def breaks(self) -> Array:
-        """(B, n) rules that each candidate would break at the next place."""
-        return np.asarray((self.near >= self.caps).sum(0, dtype=np.int8))
+    def may_break(self, t: int) -> bool:
+        """Whether so many cards lie before place ``t`` that a window can be full."""
+        return t >= self.least
 
-    def place(self, pick: Array) -> None:
-        """Card ``pick`` (B,) takes the next place; the card w - 1 places before it leaves."""
-        groups = self.group[:, self.every, pick][:, :, None]
-        self.placed.append(groups)
-        self.near += self.group == groups
-        for r, rule in enumerate(self.rules):
-            if len(self.placed) >= rule.window:
-                self.near[r] -= self.group[r] == self.placed[-rule.window][r]
+    def breaks(self, t: int, pick: Array) -> Array:
+        """(B,) whether card ``pick`` (B,) would break a rule at place ``t``."""
+        same = self.placed == self.group[:, self.every, pick][:, :, None]
+        count = np.matmul(same.view(np.int8), self.near[:, t, :, None])[:, :, 0]
+        return np.asarray((count >= self.caps).any(0))
+
+    def next_best(self, t: int, rows: Array, marginal: Array) -> tuple[Array, Array]:
+        """For the requests ``rows`` (V,) with ``marginal`` (V, n): the best card of those that
+        break the fewest rules at place ``t``, and whether it breaks one."""
+        breaks = np.zeros(marginal.shape, np.int8)
+        for group, placed, window, cap in zip(
+            self.group, self.placed, self.windows[:, 0], self.caps[:, 0], strict=True
+        ):
+            mine, near = group[rows], np.zeros(marginal.shape, np.int16)
+            for s in range(max(0, t - window + 1), t):
+                near += mine == placed[rows, s, None]
+            breaks += near >= cap
+        breaks[marginal == -np.inf] = len(self.group) + 1
+        least = breaks.min(1)
+        pick = np.where(breaks == least[:, None], marginal, -np.inf).argmax(1)
+        return pick, least > 0
+
+    def place(self, t: int, pick: Array) -> None:
+        """Card ``pick`` (B,) takes place ``t``."""
+        self.placed[:, :, t] = self.group[:, self.every, pick]
 
 
 def _values(score: Array, vectors: Array, lam: float) -> Array:
