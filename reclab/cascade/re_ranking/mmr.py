@@ -106,21 +106,19 @@ def _greedy(
     gain = np.full_like(score, -np.inf)
     np.multiply(score, np.float32(lam), out=gain, where=score > -np.inf)
     marginal, likest = gain.copy(), np.zeros(0, np.float32)
-    windows = _Windows(rules, k) if rules else None
+    windows = _Windows(rules, n_requests)
     order, value = np.full((n_requests, k), -1), np.zeros((n_requests, k), np.float32)
     pushed, broke = np.zeros(score.shape, bool), np.zeros((n_requests, k), bool)
     for t in range(k):
         pick = marginal.argmax(1)
-        if windows and windows.may_break(t):
-            worth = marginal[every, pick]
-            rows = np.flatnonzero(windows.breaks(t, pick) & (worth > -np.inf) & (t < wanted))
-            if len(rows):
-                best = pick[rows]
-                pick[rows], broke[rows, t] = windows.next_best(t, rows, marginal[rows])
-                pushed[rows, best] |= best != pick[rows]
+        for b in windows.broken_by(pick) if rules else ():
+            best = pick[b]
+            if t < wanted[b] and marginal[b, best] > -np.inf:
+                pick[b], broke[b, t] = windows.next_best(b, marginal[b])
+                pushed[b, best] |= best != pick[b]
         order[:, t], value[:, t] = pick, marginal[every, pick]
-        if windows:
-            windows.place(t, pick)
+        if rules:
+            windows.place(pick)
         if t == k - 1:
             break
         gain[every, pick] = -np.inf
@@ -136,49 +134,48 @@ def _greedy(
 
 
 class _Windows:
-    """The groups of the cards placed so far, for all requests: (R, B, k)."""
+    """The groups of the cards placed so far, by rule and request. Plain lists: a window is short,
+    and one request must not pay for arrays."""
 
-    def __init__(self, rules: Sequence[Rule], k: int) -> None:
-        group = np.stack([rule.group for rule in rules])
-        # a candidate without a group is a group of its own, so that no rule binds it
-        self.group = np.where(group < 0, -2 - np.arange(group.shape[2]), group)
-        self.caps = np.array([rule.cap for rule in rules])[:, None]
-        self.windows = np.array([rule.window for rule in rules])[:, None]
-        self.least = min(rule.cap for rule in rules)
-        self.every = np.arange(group.shape[1])
-        self.placed = np.full((*group.shape[:2], k), -1, group.dtype)
-        late = np.arange(k)[:, None] - np.arange(k)
-        self.near = ((late > 0) & (late < self.windows[:, :, None])).astype(np.int8)
+    def __init__(self, rules: Sequence[Rule], n_requests: int) -> None:
+        self.rules = rules
+        self.every = np.arange(n_requests)
+        self.recent: list[list[list[int]]] = [[[] for _ in range(n_requests)] for _ in rules]
 
-    def may_break(self, t: int) -> bool:
-        """Whether so many cards lie before place ``t`` that a window can be full."""
-        return t >= self.least
+    def broken_by(self, pick: Array) -> list[int]:
+        """Requests whose card ``pick`` (B,) would break a rule at the next place."""
+        rows: set[int] = set()
+        for rule, recent in zip(self.rules, self.recent, strict=True):
+            if recent and len(recent[0]) >= rule.cap:
+                mine = zip(rule.group[self.every, pick].tolist(), recent, strict=True)
+                cap = rule.cap
+                rows.update(
+                    b for b, (g, near) in enumerate(mine) if g >= 0 and near.count(g) >= cap
+                )
+        return sorted(rows)
 
-    def breaks(self, t: int, pick: Array) -> Array:
-        """(B,) whether card ``pick`` (B,) would break a rule at place ``t``."""
-        same = self.placed == self.group[:, self.every, pick][:, :, None]
-        count = np.matmul(same.view(np.int8), self.near[:, t, :, None])[:, :, 0]
-        return np.asarray((count >= self.caps).any(0))
+    def next_best(self, b: int, marginal: Array) -> tuple[int, bool]:
+        """The best of the candidates (n,) of request b that break the fewest rules, and whether
+        it breaks one."""
+        breaks = np.zeros(len(marginal), np.int8)
+        for rule, recent in zip(self.rules, self.recent, strict=True):
+            for g in set(recent[b]):
+                if g >= 0 and recent[b].count(g) >= rule.cap:
+                    breaks += rule.group[b] == g
+        free = np.where(breaks == 0, marginal, -np.inf)
+        pick = int(free.argmax())
+        if free[pick] > -np.inf:
+            return pick, False
+        least = breaks[marginal > -np.inf].min()
+        return int(np.where(breaks == least, marginal, -np.inf).argmax()), True
 
-    def next_best(self, t: int, rows: Array, marginal: Array) -> tuple[Array, Array]:
-        """For the requests ``rows`` (V,) with ``marginal`` (V, n): the best card of those that
-        break the fewest rules at place ``t``, and whether it breaks one."""
-        breaks = np.zeros(marginal.shape, np.int8)
-        for group, placed, window, cap in zip(
-            self.group, self.placed, self.windows[:, 0], self.caps[:, 0], strict=True
-        ):
-            mine, near = group[rows], np.zeros(marginal.shape, np.int16)
-            for s in range(max(0, t - window + 1), t):
-                near += mine == placed[rows, s, None]
-            breaks += near >= cap
-        breaks[marginal == -np.inf] = len(self.group) + 1
-        least = breaks.min(1)
-        pick = np.where(breaks == least[:, None], marginal, -np.inf).argmax(1)
-        return pick, least > 0
-
-    def place(self, t: int, pick: Array) -> None:
-        """Card ``pick`` (B,) takes place ``t``."""
-        self.placed[:, :, t] = self.group[:, self.every, pick]
+    def place(self, pick: Array) -> None:
+        """Card ``pick`` (B,) takes the next place; the card w - 1 places before it leaves."""
+        for rule, recent in zip(self.rules, self.recent, strict=True):
+            for near, g in zip(recent, rule.group[self.every, pick].tolist(), strict=True):
+                near.append(g)
+                if len(near) >= rule.window:
+                    del near[0]
 
 
 def _values(score: Array, vectors: Array, lam: float) -> Array:
@@ -204,28 +201,29 @@ class MMRStage:
         wanted = np.array([max(c.keep, request.n) for request in batch.requests], np.int64)
         table = dense(candidates)
         score = scaled(candidates[self.score], table)
-        tags = np.full((len(candidates), 1), -1)
-        if "tags" in self.index:
-            tags = self.index.get(candidates.item_row, ["tags"])["tags"]
+        held = [name for name in ("tags", "author_id") if name in self.index]
+        item = self.index.get(candidates.item_row, held)
+        tags = item.get("tags", np.full((len(candidates), 1), -1))
         vectors = tag_vectors(tags, table)
-        rules = self._rules(candidates, tags[:, 0], table)
+        rules = self._rules(tags[:, 0], item.get("author_id"), table)
         lists = mmr_batch(score, vectors, wanted, c.lam, rules)
         cost = score.size * vectors.shape[2] * lists.order.shape[1] / 1e6
         return _result(candidates, table, lists, _notes(lists, rules), cost)
 
-    def _rules(self, candidates: Candidates, category: Array, table: Array) -> list[Rule]:
+    def _rules(self, category: Array, creator: Array | None, table: Array) -> list[Rule]:
         """The windows that are switched on and whose column the items have."""
         c, rules = self.config, []
         if c.max_per_category < c.category_window:
             rules.append(Rule(_spread(category, table, -1), c.category_window, c.max_per_category))
-        if c.max_per_creator < c.creator_window and "author_id" in self.index:
-            creator = self.index.get(candidates.item_row, ["author_id"])["author_id"]
+        if c.max_per_creator < c.creator_window and creator is not None:
             rules.append(Rule(_spread(creator, table, -1), c.creator_window, c.max_per_creator))
         return rules
 
 
 def dense(candidates: Candidates) -> Array:
     """(B, n) positions of the candidates of each request, -1 padded; n = the most of any."""
+    if candidates.n_requests == 1 and len(candidates):
+        return np.arange(len(candidates))[None]
     counts, starts = candidates.counts(), candidates.starts()
     place = np.arange(max(1, counts.max(initial=0)))
     return np.where(place < counts[:, None], starts[:-1, None] + place, -1)
@@ -233,6 +231,8 @@ def dense(candidates: Candidates) -> Array:
 
 def _spread(values: Array, table: Array, blank: float) -> Array:
     """Values (n,) of the candidates laid out as ``table`` (B, n)."""
+    if len(values) == table.size:  # nothing is padded
+        return values.reshape(table.shape)
     if not len(values):
         return np.full(table.shape, blank, values.dtype)
     return np.where(table >= 0, values[table], values.dtype.type(blank))
@@ -242,6 +242,10 @@ def scaled(score: Array, table: Array) -> Array:
     """(B, n) float32 scores scaled to 0 ... 1 within each request; -inf where there is none."""
     wide = _spread(score.astype(np.float32), table, np.nan)
     finite = np.isfinite(wide)
+    if finite.all():
+        low = wide.min(1, keepdims=True)
+        span = wide.max(1, keepdims=True) - low
+        return np.asarray((wide - low) / np.where(span > 0, span, 1))
     low = np.where(finite, wide, np.inf).min(1, keepdims=True)
     high = np.where(finite, wide, -np.inf).max(1, keepdims=True)
     span = np.where(high > low, high - low, 1)
@@ -264,13 +268,13 @@ def tag_vectors(tags: Array, table: Array) -> Array:
 
 def _notes(lists: Lists, rules: Sequence[Rule]) -> tuple[str, ...]:
     """Say where windows had to be relaxed."""
+    if not lists.relaxed.any():
+        return ()
     bad, every = np.zeros(lists.order.shape, bool), np.arange(len(lists.order))[:, None]
     for rule in rules:
         group = np.where(lists.order >= 0, rule.group[every, lists.order], -1)
         bad |= broken(group, rule.window, rule.cap)
     rows = np.flatnonzero(bad.any(1))
-    if not len(rows):
-        return ()
     named = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
     many = f"{int(bad.sum())} cards of {len(rows)} requests"
     return (f"windows relaxed for {many}, nothing else was left: request {named}",)
@@ -286,6 +290,6 @@ def _result(
     left = np.ones(len(candidates), bool)
     left[chosen] = False
     pushed = np.zeros(len(candidates), np.int16)
-    pushed[table[table >= 0]] = lists.pushed[table >= 0]
+    pushed[table[lists.pushed]] = 1
     dropped = candidates.take(left).with_columns(reason=pushed[left])
     return StageResult(kept, dropped, ("beyond the list", "window"), cost, notes)
