@@ -9,6 +9,7 @@ Simplified: industry learns the trade-off per user, or the list as a whole (list
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -111,14 +112,12 @@ def _greedy(
     pushed, broke = np.zeros(score.shape, bool), np.zeros((n_requests, k), bool)
     for t in range(k):
         pick = marginal.argmax(1)
-        for b in windows.broken_by(pick) if rules else ():
-            best = pick[b]
-            if t < wanted[b] and marginal[b, best] > -np.inf:
-                pick[b], broke[b, t] = windows.next_best(b, marginal[b])
-                pushed[b, best] |= best != pick[b]
-        order[:, t], value[:, t] = pick, marginal[every, pick]
         if rules:
-            windows.place(pick)
+            rows, best, breaks = windows.place(pick, marginal)
+            if len(rows):
+                broke[rows, t] = breaks
+                pushed[rows, best] |= (best != pick[rows]) & (t < wanted[rows])
+        order[:, t], value[:, t] = pick, marginal[every, pick]
         if t == k - 1:
             break
         gain[every, pick] = -np.inf
@@ -142,40 +141,46 @@ class _Windows:
         self.every = np.arange(n_requests)
         self.recent: list[list[list[int]]] = [[[] for _ in range(n_requests)] for _ in rules]
 
-    def broken_by(self, pick: Array) -> list[int]:
-        """Requests whose card ``pick`` (B,) would break a rule at the next place."""
-        rows: set[int] = set()
-        for rule, recent in zip(self.rules, self.recent, strict=True):
-            if recent and len(recent[0]) >= rule.cap:
-                mine = zip(rule.group[self.every, pick].tolist(), recent, strict=True)
-                cap = rule.cap
-                rows.update(
-                    b for b, (g, near) in enumerate(mine) if g >= 0 and near.count(g) >= cap
-                )
-        return sorted(rows)
-
-    def next_best(self, b: int, marginal: Array) -> tuple[int, bool]:
-        """The best of the candidates (n,) of request b that break the fewest rules, and whether
-        it breaks one."""
-        breaks = np.zeros(len(marginal), np.int8)
-        for rule, recent in zip(self.rules, self.recent, strict=True):
-            for g in set(recent[b]):
-                if g >= 0 and recent[b].count(g) >= rule.cap:
-                    breaks += rule.group[b] == g
-        free = np.where(breaks == 0, marginal, -np.inf)
-        pick = int(free.argmax())
-        if free[pick] > -np.inf:
-            return pick, False
-        least = breaks[marginal > -np.inf].min()
-        return int(np.where(breaks == least, marginal, -np.inf).argmax()), True
-
-    def place(self, pick: Array) -> None:
-        """Card ``pick`` (B,) takes the next place; the card w - 1 places before it leaves."""
-        for rule, recent in zip(self.rules, self.recent, strict=True):
-            for near, g in zip(recent, rule.group[self.every, pick].tolist(), strict=True):
+    def place(self, pick: Array, marginal: Array) -> tuple[Array, Array]:
+        """Card ``pick`` (B,) takes the next place, or, where it would break a rule, the next best
+        one, which is put into ``pick``. Returns those requests (V,), what they had picked, and
+        whether what they got breaks a rule too."""
+        now = [rule.group[self.every, pick].tolist() for rule in self.rules]
+        full: set[int] = set()
+        for rule, recent, groups in zip(self.rules, self.recent, now, strict=True):
+            if len(recent[0]) >= (cap := rule.cap):
+                pairs = enumerate(zip(groups, recent, strict=True))
+                full.update(b for b, (g, near) in pairs if g >= 0 and near.count(g) >= cap)
+        rows = np.array([b for b in sorted(full) if marginal[b, pick[b]] > -np.inf], np.int64)
+        best, broke = pick[rows], np.zeros(len(rows), bool)
+        if len(rows):
+            pick[rows], broke = self.next_best(rows, marginal[rows])
+            for rule, groups in zip(self.rules, now, strict=True):
+                for b, g in zip(rows.tolist(), rule.group[rows, pick[rows]].tolist(), strict=True):
+                    groups[b] = g
+        for rule, recent, groups in zip(self.rules, self.recent, now, strict=True):
+            for near, g in zip(recent, groups, strict=True):
                 near.append(g)
                 if len(near) >= rule.window:
-                    del near[0]
+                    del near[0]  # it leaves the window of the next place
+        return rows, best, broke
+
+    def next_best(self, rows: Array, marginal: Array) -> tuple[Array, Array]:
+        """For the requests ``rows`` (V,) with ``marginal`` (V, n): the best of the candidates that
+        break the fewest rules, and whether it breaks one."""
+        breaks = np.zeros(marginal.shape, np.int8)
+        for rule, recent in zip(self.rules, self.recent, strict=True):
+            near = [recent[b] for b in rows]
+            full = [[g for g in set(r) if g >= 0 and r.count(g) >= rule.cap] for r in near]
+            for groups in zip_longest(*full, fillvalue=-2):  # a full group of each request
+                breaks += rule.group[rows] == np.array(groups)[:, None]
+        free = np.where(breaks, -np.inf, marginal)
+        pick = free.argmax(1)
+        broke = free[np.arange(len(rows)), pick] == -np.inf
+        if broke.any():
+            least = np.where(marginal > -np.inf, breaks, len(self.rules)).min(1, keepdims=True)
+            pick = np.where(breaks == least, marginal, -np.inf).argmax(1)
+        return pick, broke
 
 
 def _values(score: Array, vectors: Array, lam: float) -> Array:
@@ -255,14 +260,18 @@ def scaled(score: Array, table: Array) -> Array:
 
 def tag_vectors(tags: Array, table: Array) -> Array:
     """(B, n, d) float32 unit vectors of tags (n, width), -1 = none; d = the tags that occur."""
-    used = np.zeros(int(tags.max(initial=0)) + 2, bool)
-    used[tags] = True
-    used[-1] = True  # where -1 points: the column of "none", last, and cut off
-    column = (np.cumsum(used) - 1)[tags]
-    vectors = np.zeros((len(tags) + 1, int(used.sum())), np.float32)  # last row: no candidate
-    vectors[np.arange(len(tags))[:, None], column] = 1.0
-    vectors = vectors[:, :-1] if vectors.shape[1] > 1 else np.zeros_like(vectors)
-    vectors /= np.maximum(np.sqrt(vectors.sum(1, keepdims=True)), 1)
+    used = np.zeros(int(tags.max(initial=0)) + 2, np.int64)
+    used[tags] = 1
+    used[-1] = 1  # where -1 points: the column of "none", last, and emptied
+    column = used.cumsum().take(tags, mode="wrap")
+    width = max(int(used.sum()), 2)
+    vectors = np.zeros((len(tags) + 1, width), np.float32)  # last row: no candidate
+    vectors.reshape(-1)[(np.arange(len(tags)) * width - 1)[:, None] + column] = 1.0
+    vectors = vectors[:, :-1]
+    norm = np.sqrt(vectors.sum(1, keepdims=True))
+    vectors = vectors / np.maximum(norm, 1)
+    if len(tags) == table.size:  # nothing is padded
+        return np.asarray(vectors[:-1].reshape(*table.shape, -1))
     return np.asarray(vectors[table])
 
 

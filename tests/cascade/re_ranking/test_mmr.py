@@ -70,6 +70,26 @@ def test_each_request_gets_the_length_it_wants_whatever_the_others_want():
         assert together.order[b][together.order[b] >= 0].tolist() == alone.order[0].tolist()
 
 
+@pytest.mark.parametrize("n_groups", [2, 4, 12])
+def test_an_answer_does_not_depend_on_the_others_in_the_batch(n_groups):
+    score, vectors = some(30, 15, 3, seed=5)
+    score[::4, 9:] = -np.inf
+    wanted = rng(5, "wanted").integers(1, 12, 30)
+    groups = [rng(5, "groups", r).integers(-1, n_groups, (30, 15)) for r in range(2)]
+    limits = ((4, 2), (9, 2))
+
+    def run(rows):
+        rules = [Rule(g[rows], *limit) for g, limit in zip(groups, limits, strict=True)]
+        return mmr_batch(score[rows], vectors[rows], wanted[rows], 0.7, rules)
+
+    together = run(np.arange(30))
+    for b in range(30):
+        alone = run(np.array([b]))
+        assert together.order[b, : wanted[b]].tolist() == alone.order[0, : wanted[b]].tolist()
+        assert (together.pushed[b] == alone.pushed[0]).all()
+        assert together.relaxed[b] == alone.relaxed[0]
+
+
 def keeps(groups, order, rules):
     pairs = zip(groups, rules, strict=True)
     return all(not broken(group[list(order)], *limit).any() for group, limit in pairs)
@@ -107,6 +127,15 @@ def test_each_card_is_the_best_that_breaks_no_window(window, cap):
             free = [j for j in range(40) if group[b, j] < 0 or recent.count(group[b, j]) < cap]
             assert i == max(set(free) - set(chosen), key=score[b].__getitem__)
             chosen.append(int(i))
+
+
+def test_where_all_break_a_window_the_best_of_the_least_broken_is_taken():
+    first = np.array([[0, 0, 0, 0]])
+    second = np.array([[0, 1, 0, 1]])  # the second place breaks one rule at best
+    score = np.array([[0.9, 0.2, 0.8, 0.3]], np.float32)
+    rules = [Rule(first, 3, 1), Rule(second, 2, 1)]
+    lists = mmr_batch(score, np.zeros((1, 4, 2), np.float32), 3, 1.0, rules)
+    assert lists.order[0].tolist() == [0, 3, 2] and lists.relaxed[0] == 2
 
 
 def test_a_greedy_dead_end_is_left_by_search():
