@@ -9,6 +9,7 @@ re-ranking stage; a test holds its lists equal to the live cascade's.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,12 @@ class Panel:
 
     def __len__(self) -> int:
         return len(self.item_row)
+
+    @cached_property
+    def flat_by_rank(self) -> Array:
+        """(E, U) ``by_rank`` as positions in the flat (E, U)."""
+        n, width = self.by_rank.shape
+        return self.by_rank + width * np.arange(n)[:, None]
 
     def save(self, file: Path) -> None:
         """Write all arrays to one ``.npz``."""
@@ -185,12 +192,15 @@ def _first_true(mask: Array, n: int) -> Array:
 
 def retrieved(panel: Panel, channels: list[int], n: int, overask: float = 1.5) -> Array:
     """(E, U) bool: the first ``n`` different items in the turns of the merge (equal shares)."""
-    asked = min(n, int(np.ceil(overask * n / len(channels))))
-    place = panel.channel_place[channels].astype(np.int32)
-    turn = place * len(channels) + np.arange(len(channels), dtype=np.int32)[:, None, None]
-    turn[place >= asked] = ABSENT * len(channels)
-    turn = turn.min(0)
-    found = turn < ABSENT
+    many = len(channels)
+    asked = min(n, int(np.ceil(overask * n / many)), DEPTH)
+    turn = np.full(panel.item_row.shape, ABSENT, np.int32)  # np.partition likes 32 bits
+    for c, channel in enumerate(channels):
+        place = np.minimum(panel.channel_place[channel], DEPTH)
+        place *= many  # in place: fresh memory costs more than the arithmetic
+        place += c
+        np.minimum(turn, place, out=turn)
+    found = turn < asked * many
     if n < turn.shape[1]:
         found &= turn <= np.partition(turn, n - 1, axis=1)[:, n - 1 : n]
     return found
@@ -201,17 +211,19 @@ def replay(panel: Panel, config: CascadeConfig, index: ForwardIndex) -> Replay:
     found = retrieved(panel, [CHANNELS.index(name) for name in config.channels], config.retrieve)
     clean = found & ~panel.dropped if config.hide_seen else found
     pre = _first_true(clean, config.pre_rank)
-    in_order = _first_true(np.take_along_axis(pre, panel.by_rank, 1), config.rank)
-    ranked = np.zeros_like(pre)
-    np.put_along_axis(ranked, panel.by_rank, in_order, 1)
-    lists, gain = _re_ranked(panel, config, index, in_order)
-    counts = [float(mask.sum(1).mean()) for mask in (found, clean, pre, ranked)]
+    in_order = _first_true(pre.take(panel.flat_by_rank), config.rank)
+    # which of them is which: positions in the flat (E, U), by request and then by rank
+    ranked = panel.flat_by_rank[in_order]
+    lists, gain = _re_ranked(panel, config, index, ranked)
+    left = [int(np.count_nonzero(mask)) for mask in (found, clean, pre)] + [len(ranked)]
+    good = [int(np.count_nonzero(mask & panel.is_best)) for mask in (found, clean, pre)]
+    good.append(int(np.count_nonzero(panel.is_best.take(ranked))))
+    counts = [n / len(panel) for n in left]
     shown = lists[lists >= 0]
-    n_best = max(1, int(panel.n_best.sum()))
     return Replay(
         given=np.array([config.retrieve, *counts]),
         kept=np.array([*counts, (lists >= 0).sum(1).mean()]),
-        recall=np.array([(m & panel.is_best).sum() / n_best for m in (found, clean, pre, ranked)]),
+        recall=np.array(good) / max(1, int(panel.n_best.sum())),
         value=gain.sum(1),
         ndcg=metrics.ndcg(gain, panel.best_gain),
         best=panel.best_gain.sum(1),
@@ -223,13 +235,13 @@ def replay(panel: Panel, config: CascadeConfig, index: ForwardIndex) -> Replay:
 
 
 def _re_ranked(
-    panel: Panel, config: CascadeConfig, index: ForwardIndex, in_order: Array
+    panel: Panel, config: CascadeConfig, index: ForwardIndex, ranked: Array
 ) -> tuple[Array, Array]:
-    """(E, 10) item rows and gains of the lists that the live re-ranking stage makes."""
-    owner, place = np.nonzero(in_order)
-    at = panel.by_rank[owner, place]
-    rows = panel.item_row[owner, at].astype(np.int64)
-    columns = {"rank_score": panel.rank_score[owner, at], "gain": panel.gain[owner, at]}
+    """(E, 10) item rows and gains of the lists that the live re-ranking stage makes of the
+    ``ranked`` ones, positions in the flat (E, U)."""
+    owner = ranked // panel.item_row.shape[1]
+    rows = panel.item_row.take(ranked).astype(np.int64)
+    columns = {"rank_score": panel.rank_score.take(ranked), "gain": panel.gain.take(ranked)}
     candidates = Candidates(len(panel), owner, rows, columns)
     kept = MMRStage(config.mmr, index)(_anonymous(len(panel)), candidates).kept
     slot = np.arange(len(kept)) - kept.starts()[:-1][kept.request_row]

@@ -9,6 +9,7 @@ Simplified: industry learns the trade-off per user, or the list as a whole (list
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -99,65 +100,87 @@ def mmr_batch(
 def _greedy(
     score: Array, vectors: Array, wanted: Array, lam: float, rules: Sequence[Rule]
 ) -> Lists:
-    """One card at a time for all requests together."""
+    """One card at a time for all requests together; the requests whose best card breaks a window
+    take their best of the least broken."""
     (n_requests, n), every = score.shape, np.arange(len(score))
     k = min(int(wanted.max(initial=0)), n)
-    gain = np.where(score > -np.inf, np.float32(lam) * score, np.float32(-np.inf))
-    dear = _above_any(score)
-    likest = np.zeros(score.shape, np.float32)
-    windows = _Windows(rules) if rules else None
+    gain = np.full_like(score, -np.inf)
+    np.multiply(score, np.float32(lam), out=gain, where=score > -np.inf)
+    marginal, likest = gain.copy(), np.zeros(0, np.float32)
+    windows = _Windows(rules, n_requests)
     order, value = np.full((n_requests, k), -1), np.zeros((n_requests, k), np.float32)
-    pushed, relaxed = np.zeros(score.shape, bool), np.zeros(n_requests, np.int64)
+    pushed, broke = np.zeros(score.shape, bool), np.zeros((n_requests, k), bool)
     for t in range(k):
-        marginal = gain - np.float32(1 - lam) * likest
-        best = pick = marginal.argmax(1)
-        real = (marginal[every, best] > -np.inf) & (t < wanted)
-        if windows:
-            breaks = windows.breaks()
-            pick = (marginal - dear * breaks).argmax(1)  # the best of the least broken
-            pushed[every, best] |= (best != pick) & real
-            relaxed += (breaks[every, pick] > 0) & real
-            windows.place(pick)
-        order[:, t] = np.where(real, pick, -1)
-        value[:, t] = np.where(real, marginal[every, pick], 0)
+        pick = marginal.argmax(1)
+        if rules:
+            rows, best, breaks = windows.place(pick, marginal)
+            if len(rows):
+                broke[rows, t] = breaks
+                pushed[rows, best] |= (best != pick[rows]) & (t < wanted[rows])
+        order[:, t], value[:, t] = pick, marginal[every, pick]
+        if t == k - 1:
+            break
         gain[every, pick] = -np.inf
         alike = np.matmul(vectors, vectors[every, pick][:, :, None])[:, :, 0]
-        likest = alike if t == 0 else np.maximum(likest, alike)
-    pushed[np.nonzero(order >= 0)[0], order[order >= 0]] = False
-    return Lists(order, value, pushed, relaxed)
-
-
-def _above_any(score: Array) -> np.float32:
-    """A price of a broken window above any difference of marginal relevance."""
-    size = np.abs(score, where=np.isfinite(score), out=np.zeros_like(score)).max(initial=0)
-    return np.float32(4 * (size + 1))
+        likest = alike if t == 0 else np.maximum(likest, alike, out=likest)
+        np.multiply(likest, np.float32(1 - lam), out=marginal)
+        np.subtract(gain, marginal, out=marginal)
+    real = (value > -np.inf) & (np.arange(k) < wanted[:, None])
+    order, value = np.where(real, order, -1), np.where(real, value, 0)
+    if pushed.any():
+        pushed[np.nonzero(real)[0], order[real]] = False
+    return Lists(order, value, pushed, (broke & real).sum(1))
 
 
 class _Windows:
-    """For all requests: how many cards of each candidate's groups the last w - 1 places hold."""
+    """The groups of the cards placed so far, by rule and request. Plain lists: a window is short,
+    and one request must not pay for arrays."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[Rule], n_requests: int) -> None:
         self.rules = rules
-        # a candidate without a group is a group of its own, so that no rule binds it
-        alone = -1 - np.arange(rules[0].group.shape[1])
-        self.group = np.stack([np.where(r.group < 0, alone, r.group) for r in rules])
-        self.caps = np.array([r.cap for r in rules], np.int8)[:, None, None]
-        self.near = np.zeros(self.group.shape, np.int8)
-        self.every = np.arange(self.group.shape[1])
-        self.placed: list[Array] = []
+        self.every = np.arange(n_requests)
+        self.recent: list[list[list[int]]] = [[[] for _ in range(n_requests)] for _ in rules]
 
-    def breaks(self) -> Array:
-        """(B, n) rules that each candidate would break at the next place."""
-        return np.asarray((self.near >= self.caps).sum(0, dtype=np.int8))
+    def place(self, pick: Array, marginal: Array) -> tuple[Array, Array]:
+        """Card ``pick`` (B,) takes the next place, or, where it would break a rule, the next best
+        one, which is put into ``pick``. Returns those requests (V,), what they had picked, and
+        whether what they got breaks a rule too."""
+        now = [rule.group[self.every, pick].tolist() for rule in self.rules]
+        full: set[int] = set()
+        for rule, recent, groups in zip(self.rules, self.recent, now, strict=True):
+            if len(recent[0]) >= (cap := rule.cap):
+                pairs = enumerate(zip(groups, recent, strict=True))
+                full.update(b for b, (g, near) in pairs if g >= 0 and near.count(g) >= cap)
+        rows = np.array([b for b in sorted(full) if marginal[b, pick[b]] > -np.inf], np.int64)
+        best, broke = pick[rows], np.zeros(len(rows), bool)
+        if len(rows):
+            pick[rows], broke = self.next_best(rows, marginal[rows])
+            for rule, groups in zip(self.rules, now, strict=True):
+                for b, g in zip(rows.tolist(), rule.group[rows, pick[rows]].tolist(), strict=True):
+                    groups[b] = g
+        for rule, recent, groups in zip(self.rules, self.recent, now, strict=True):
+            for near, g in zip(recent, groups, strict=True):
+                near.append(g)
+                if len(near) >= rule.window:
+                    del near[0]  # it leaves the window of the next place
+        return rows, best, broke
 
-    def place(self, pick: Array) -> None:
-        """Card ``pick`` (B,) takes the next place; the card w - 1 places before it leaves."""
-        groups = self.group[:, self.every, pick][:, :, None]
-        self.placed.append(groups)
-        self.near += self.group == groups
-        for r, rule in enumerate(self.rules):
-            if len(self.placed) >= rule.window:
-                self.near[r] -= self.group[r] == self.placed[-rule.window][r]
+    def next_best(self, rows: Array, marginal: Array) -> tuple[Array, Array]:
+        """For the requests ``rows`` (V,) with ``marginal`` (V, n): the best of the candidates that
+        break the fewest rules, and whether it breaks one."""
+        breaks = np.zeros(marginal.shape, np.int8)
+        for rule, recent in zip(self.rules, self.recent, strict=True):
+            near = [recent[b] for b in rows]
+            full = [[g for g in set(r) if g >= 0 and r.count(g) >= rule.cap] for r in near]
+            for groups in zip_longest(*full, fillvalue=-2):  # a full group of each request
+                breaks += rule.group[rows] == np.array(groups)[:, None]
+        free = np.where(breaks, -np.inf, marginal)
+        pick = free.argmax(1)
+        broke = free[np.arange(len(rows)), pick] == -np.inf
+        if broke.any():
+            least = np.where(marginal > -np.inf, breaks, len(self.rules)).min(1, keepdims=True)
+            pick = np.where(breaks == least, marginal, -np.inf).argmax(1)
+        return pick, broke
 
 
 def _values(score: Array, vectors: Array, lam: float) -> Array:
@@ -183,28 +206,29 @@ class MMRStage:
         wanted = np.array([max(c.keep, request.n) for request in batch.requests], np.int64)
         table = dense(candidates)
         score = scaled(candidates[self.score], table)
-        tags = np.full((len(candidates), 1), -1)
-        if "tags" in self.index:
-            tags = self.index.get(candidates.item_row, ["tags"])["tags"]
+        held = [name for name in ("tags", "author_id") if name in self.index]
+        item = self.index.get(candidates.item_row, held)
+        tags = item.get("tags", np.full((len(candidates), 1), -1))
         vectors = tag_vectors(tags, table)
-        rules = self._rules(candidates, tags[:, 0], table)
+        rules = self._rules(tags[:, 0], item.get("author_id"), table)
         lists = mmr_batch(score, vectors, wanted, c.lam, rules)
         cost = score.size * vectors.shape[2] * lists.order.shape[1] / 1e6
         return _result(candidates, table, lists, _notes(lists, rules), cost)
 
-    def _rules(self, candidates: Candidates, category: Array, table: Array) -> list[Rule]:
+    def _rules(self, category: Array, creator: Array | None, table: Array) -> list[Rule]:
         """The windows that are switched on and whose column the items have."""
         c, rules = self.config, []
         if c.max_per_category < c.category_window:
             rules.append(Rule(_spread(category, table, -1), c.category_window, c.max_per_category))
-        if c.max_per_creator < c.creator_window and "author_id" in self.index:
-            creator = self.index.get(candidates.item_row, ["author_id"])["author_id"]
+        if c.max_per_creator < c.creator_window and creator is not None:
             rules.append(Rule(_spread(creator, table, -1), c.creator_window, c.max_per_creator))
         return rules
 
 
 def dense(candidates: Candidates) -> Array:
     """(B, n) positions of the candidates of each request, -1 padded; n = the most of any."""
+    if candidates.n_requests == 1 and len(candidates):
+        return np.arange(len(candidates))[None]
     counts, starts = candidates.counts(), candidates.starts()
     place = np.arange(max(1, counts.max(initial=0)))
     return np.where(place < counts[:, None], starts[:-1, None] + place, -1)
@@ -212,6 +236,8 @@ def dense(candidates: Candidates) -> Array:
 
 def _spread(values: Array, table: Array, blank: float) -> Array:
     """Values (n,) of the candidates laid out as ``table`` (B, n)."""
+    if len(values) == table.size:  # nothing is padded
+        return values.reshape(table.shape)
     if not len(values):
         return np.full(table.shape, blank, values.dtype)
     return np.where(table >= 0, values[table], values.dtype.type(blank))
@@ -221,6 +247,10 @@ def scaled(score: Array, table: Array) -> Array:
     """(B, n) float32 scores scaled to 0 ... 1 within each request; -inf where there is none."""
     wide = _spread(score.astype(np.float32), table, np.nan)
     finite = np.isfinite(wide)
+    if finite.all():
+        low = wide.min(1, keepdims=True)
+        span = wide.max(1, keepdims=True) - low
+        return np.asarray((wide - low) / np.where(span > 0, span, 1))
     low = np.where(finite, wide, np.inf).min(1, keepdims=True)
     high = np.where(finite, wide, -np.inf).max(1, keepdims=True)
     span = np.where(high > low, high - low, 1)
@@ -230,26 +260,30 @@ def scaled(score: Array, table: Array) -> Array:
 
 def tag_vectors(tags: Array, table: Array) -> Array:
     """(B, n, d) float32 unit vectors of tags (n, width), -1 = none; d = the tags that occur."""
-    used = np.zeros(int(tags.max(initial=0)) + 2, bool)
-    used[tags] = True
-    used[-1] = True  # where -1 points: the column of "none", last, and cut off
-    column = (np.cumsum(used) - 1)[tags]
-    vectors = np.zeros((len(tags) + 1, int(used.sum())), np.float32)  # last row: no candidate
-    vectors[np.arange(len(tags))[:, None], column] = 1.0
-    vectors = vectors[:, :-1] if vectors.shape[1] > 1 else np.zeros_like(vectors)
-    vectors /= np.maximum(np.sqrt(vectors.sum(1, keepdims=True)), 1)
+    used = np.zeros(int(tags.max(initial=0)) + 2, np.int64)
+    used[tags] = 1
+    used[-1] = 1  # where -1 points: the column of "none", last, and emptied
+    column = used.cumsum().take(tags, mode="wrap")
+    width = max(int(used.sum()), 2)
+    vectors = np.zeros((len(tags) + 1, width), np.float32)  # last row: no candidate
+    vectors.reshape(-1)[(np.arange(len(tags)) * width - 1)[:, None] + column] = 1.0
+    vectors = vectors[:, :-1]
+    norm = np.sqrt(vectors.sum(1, keepdims=True))
+    vectors = vectors / np.maximum(norm, 1)
+    if len(tags) == table.size:  # nothing is padded
+        return np.asarray(vectors[:-1].reshape(*table.shape, -1))
     return np.asarray(vectors[table])
 
 
 def _notes(lists: Lists, rules: Sequence[Rule]) -> tuple[str, ...]:
     """Say where windows had to be relaxed."""
+    if not lists.relaxed.any():
+        return ()
     bad, every = np.zeros(lists.order.shape, bool), np.arange(len(lists.order))[:, None]
     for rule in rules:
         group = np.where(lists.order >= 0, rule.group[every, lists.order], -1)
         bad |= broken(group, rule.window, rule.cap)
     rows = np.flatnonzero(bad.any(1))
-    if not len(rows):
-        return ()
     named = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
     many = f"{int(bad.sum())} cards of {len(rows)} requests"
     return (f"windows relaxed for {many}, nothing else was left: request {named}",)
@@ -265,6 +299,6 @@ def _result(
     left = np.ones(len(candidates), bool)
     left[chosen] = False
     pushed = np.zeros(len(candidates), np.int16)
-    pushed[table[table >= 0]] = lists.pushed[table >= 0]
+    pushed[table[lists.pushed]] = 1
     dropped = candidates.take(left).with_columns(reason=pushed[left])
     return StageResult(kept, dropped, ("beyond the list", "window"), cost, notes)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reclab.cascade.batch import Batch
 from reclab.cascade.re_ranking.mmr import MMRConfig, MMRStage, mmr, mmr_batch, tag_vectors
-from reclab.cascade.re_ranking.windows import Rule, broken, room
+from reclab.cascade.re_ranking.windows import Rule, _Walk, broken, can_fit, room, search
 from reclab.core.chance import rng
 from reclab.core.errors import ConfigError
 from reclab.core.tables import Table
@@ -70,6 +70,26 @@ def test_each_request_gets_the_length_it_wants_whatever_the_others_want():
         assert together.order[b][together.order[b] >= 0].tolist() == alone.order[0].tolist()
 
 
+@pytest.mark.parametrize("n_groups", [2, 4, 12])
+def test_an_answer_does_not_depend_on_the_others_in_the_batch(n_groups):
+    score, vectors = some(30, 15, 3, seed=5)
+    score[::4, 9:] = -np.inf
+    wanted = rng(5, "wanted").integers(1, 12, 30)
+    groups = [rng(5, "groups", r).integers(-1, n_groups, (30, 15)) for r in range(2)]
+    limits = ((4, 2), (9, 2))
+
+    def run(rows):
+        rules = [Rule(g[rows], *limit) for g, limit in zip(groups, limits, strict=True)]
+        return mmr_batch(score[rows], vectors[rows], wanted[rows], 0.7, rules)
+
+    together = run(np.arange(30))
+    for b in range(30):
+        alone = run(np.array([b]))
+        assert together.order[b, : wanted[b]].tolist() == alone.order[0, : wanted[b]].tolist()
+        assert (together.pushed[b] == alone.pushed[0]).all()
+        assert together.relaxed[b] == alone.relaxed[0]
+
+
 def keeps(groups, order, rules):
     pairs = zip(groups, rules, strict=True)
     return all(not broken(group[list(order)], *limit).any() for group, limit in pairs)
@@ -109,12 +129,51 @@ def test_each_card_is_the_best_that_breaks_no_window(window, cap):
             chosen.append(int(i))
 
 
+def test_where_all_break_a_window_the_best_of_the_least_broken_is_taken():
+    first = np.array([[0, 0, 0, 0]])
+    second = np.array([[0, 1, 0, 1]])  # the second place breaks one rule at best
+    score = np.array([[0.9, 0.2, 0.8, 0.3]], np.float32)
+    rules = [Rule(first, 3, 1), Rule(second, 2, 1)]
+    lists = mmr_batch(score, np.zeros((1, 4, 2), np.float32), 3, 1.0, rules)
+    assert lists.order[0].tolist() == [0, 3, 2] and lists.relaxed[0] == 2
+
+
 def test_a_greedy_dead_end_is_left_by_search():
     group = np.array([[0, 0, 0, 1, 1]])  # only 0 1 0 1 0 keeps the rule, greedy begins with a 1
     score = np.array([[0.1, 0.2, 0.3, 0.9, 0.8]], np.float32)
     lists = mmr_batch(score, np.zeros((1, 5, 2), np.float32), 5, 0.5, [Rule(group, 2, 1)])
     assert group[0, lists.order[0]].tolist() == [0, 1, 0, 1, 0]
     assert lists.order[0].tolist() == [2, 3, 1, 4, 0] and lists.relaxed[0] == 0
+
+
+def test_an_order_that_does_not_exist_is_refuted_by_counting(monkeypatch):
+    """Each rule alone leaves ten cards, both together leave nine: six of the many and three of
+    the one creator who made all others."""
+    category = np.array([0] * 96 + [1] * 4)
+    creator = np.array([*range(96), *[99] * 4])
+    rules = [(category, 5, 3), (creator, 10, 3)]
+    assert can_fit(category, 10, 5, 3) and can_fit(creator, 10, 10, 3)
+    opened = []
+    monkeypatch.setattr(_Walk, "_open", lambda self: opened.append(1) or [])
+    assert search(np.linspace(1, 0, 100), rules, 10) is None
+    assert not opened
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(-1, 2), st.integers(-1, 2)), min_size=5, max_size=7),
+    st.tuples(st.integers(1, 5), st.integers(1, 3)),
+    st.tuples(st.integers(1, 9), st.integers(1, 3)),
+    st.integers(4, 7),
+)
+def test_the_search_finds_an_order_if_and_only_if_there_is_one(kinds, first, second, k):
+    groups, k = np.array(kinds).T, min(k, len(kinds))
+    limits = list(zip(groups, (first, second), strict=True))
+    order = search(np.arange(len(kinds)), [(g, *limit) for g, limit in limits], k)
+    every = permutations(range(len(kinds)), k)
+    assert (order is not None) == any(keeps(groups, p, (first, second)) for p in every)
+    if order is not None:
+        assert len(set(order.tolist())) == k and keeps(groups, order, (first, second))
 
 
 def test_value_is_the_marginal_relevance_in_greedy_and_searched_lists():
