@@ -111,7 +111,7 @@ class Lab:
     @cached_property
     def trained(self) -> Cascade:
         """The cascade as it was trained, without a memory of what it shows."""
-        return Cascade.load(self.models_folder / "cascade", self.logs)
+        return Cascade.load(self.models_folder / "cascade")
 
     @cached_property
     def cascade(self) -> Cascade:
@@ -123,7 +123,7 @@ class Lab:
         """The trap and its first cure: the ranker's network without as-of counters, trained on
         exposed rows only, and with sampled negatives."""
         p, folder = self.trained.parts, self.models_folder / "static"
-        static = FeatureBuilder(STATIC).fit(self.logs, p.index, p.users, p.until_ms)
+        static = FeatureBuilder.load(folder, p.index, p.users)
         return {
             name: DIN.load(folder / train.negatives, static, DINConfig(train=train))
             for name, train in TRAP.items()
@@ -224,6 +224,7 @@ def _with_models(lab: Lab, platform: str, progress: bool) -> Lab:
             say(0.6, "rankers for the experiment on training data")
             p = cascade.parts
             static = FeatureBuilder(STATIC).fit(lab.logs, p.index, p.users, p.until_ms)
+            static.save(folder / "static")
             for train in TRAP.values():
                 ranker = DIN(DINConfig(train=train)).fit(lab.logs, static, p.until_ms)
                 ranker.save(folder / "static" / train.negatives)

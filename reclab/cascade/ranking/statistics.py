@@ -12,6 +12,7 @@ Reference: chapter 2, section 2.3.1 (user feature centre).
 Simplified: industry computes these in streaming jobs and reads them from a feature store.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -91,6 +92,14 @@ class Statistics:
         self.config, self.n_users, self.base = config, n_users, base
         self.past, self.snapshots = Past(n_users), Snapshots()
         self.catalogue: Catalogue
+
+    def arrays(self) -> dict[str, Array]:
+        """What ``restore`` needs: the events and the fits, without the catalogue."""
+        return {"base": self.base, **self.past.arrays(), **self.snapshots.arrays()}
+
+    def restore(self, held: Mapping[str, Array]) -> None:
+        """Take the events and fits that ``arrays`` described."""
+        self.past, self.snapshots = Past.from_arrays(held), Snapshots.from_arrays(held)
 
     def append(
         self, user_row: Array, item_row: Array, time_ms: Array, positive: Array, long: Array
