@@ -9,7 +9,8 @@ A column that a source does not have is absent: nothing is invented.
 Simplified: industry keeps these as Hive tables with hundreds of columns.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,29 @@ FEEDBACK = _columns(
 )
 
 
+class LazyColumns(Mapping[str, Array]):
+    """Columns of ``n_rows`` rows that are made when first asked for, and then kept."""
+
+    def __init__(self, names: Iterable[str], n_rows: int, make: Callable[[str], Array]) -> None:
+        self.n_rows, self._make = n_rows, make
+        self._held: dict[str, Array | None] = dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> Array:
+        values = self._held[name]
+        if values is None:
+            values = self._held[name] = self._make(name)
+        return values
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._held
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+
 @dataclass(frozen=True)
 class Table:
     """Equally long arrays under names. ``table["col"]``, ``len(table)``, ``"col" in table``.
@@ -133,11 +157,15 @@ class Table:
     columns: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if isinstance(self.columns, LazyColumns):
+            return
         lengths = {name: len(values) for name, values in self.columns.items()}
         if len(set(lengths.values())) > 1:
             raise DataError(f"columns of one table must be equally long, got {lengths}")
 
     def __len__(self) -> int:
+        if isinstance(self.columns, LazyColumns):
+            return self.columns.n_rows
         return len(next(iter(self.columns.values()))) if self.columns else 0
 
     def __contains__(self, name: str) -> bool:
@@ -154,7 +182,10 @@ class Table:
         return self.columns[name]
 
     def take(self, rows: Array) -> "Table":
-        """The rows given by positions or by a boolean mask."""
+        """The rows given by positions or by a boolean mask; of a lazy table, lazily."""
+        if isinstance(self.columns, LazyColumns):
+            n = int(np.count_nonzero(rows)) if rows.dtype == bool else len(rows)
+            return Table(LazyColumns(self, n, lambda name: self[name][rows]))
         return Table({name: values[rows] for name, values in self.columns.items()})
 
     def with_columns(self, **new: Array) -> "Table":
@@ -235,14 +266,18 @@ def conform(name: str, table: Table) -> Table:
 
     Columns may come in any order. Raises ``DataError`` that names what is missing.
     """
-    declared = {column.name: column for column in TABLES[name]}
-    missing = [c.name for c in declared.values() if c.required and c.name not in table]
+    declared = _declared(name, list(table))
+    return Table({n: table[n].astype(dtype, copy=False) for n, dtype in declared.items()})
+
+
+def _declared(name: str, has: list[str]) -> dict[str, str]:
+    """dtype of every declared column that a table has. ``DataError`` if a required one is not."""
+    missing = [c.name for c in TABLES[name] if c.required and c.name not in has]
     if missing:
         raise DataError(
-            f"table {name!r} lacks {', '.join(missing)} (it has: {', '.join(table) or 'nothing'})"
+            f"table {name!r} lacks {', '.join(missing)} (it has: {', '.join(has) or 'nothing'})"
         )
-    known = {n: table[n].astype(c.dtype, copy=False) for n, c in declared.items() if n in table}
-    return Table(known)
+    return {c.name: c.dtype for c in TABLES[name] if c.name in has}
 
 
 def write_logs(logs: Logs, folder: Path) -> None:
@@ -272,16 +307,10 @@ def write_logs(logs: Logs, folder: Path) -> None:
 
 
 def read_logs(folder: Path, only: tuple[str, ...] = tuple(TABLES)) -> Logs:
-    """Read what ``write_logs`` wrote. Raises ``DataError`` naming the file that is damaged."""
-    tables: dict[str, Table] = {}
-    for name in only:
-        files = sorted((folder / name).rglob("*.parquet"))
-        try:
-            parts = [pq.ParquetFile(file).read() for file in files]
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"cannot read table {name!r} under {folder}: {error}") from error
-        if parts:
-            tables[name] = conform(name, Table.from_arrow(pa.concat_tables(parts)))
+    """Open what ``write_logs`` wrote: which columns and how many rows now, each column when it is
+    first asked for. Raises ``DataError`` naming the table that is damaged, now or then."""
+    found = {name: sorted((folder / name).rglob("*.parquet")) for name in only}
+    tables = {name: _stored(name, files) for name, files in found.items() if files}
     absent = [name for name in ("users", "items", "interactions") if name in only]
     absent = [name for name in absent if name not in tables]
     if absent:
@@ -292,3 +321,30 @@ def read_logs(folder: Path, only: tuple[str, ...] = tuple(TABLES)) -> Logs:
     origin = (folder / "origin.txt").read_text(encoding="utf-8")
     whole = {name: tables.get(name, Table()) for name in TABLES}
     return Logs(**whole, tag_names=tuple(tags), origin=origin)
+
+
+def _stored(name: str, files: list[Path]) -> Table:
+    """A table over Parquet files, whose rows follow each other in that order."""
+    with _reading(name, files):
+        heads = [pq.read_metadata(file) for file in files]
+        names = heads[0].schema.to_arrow_schema().names
+    declared = _declared(name, names)
+
+    def read(column: str) -> Array:
+        with _reading(name, files):
+            parts = [
+                pq.ParquetFile(file, metadata=head).read(columns=[column])
+                for file, head in zip(files, heads, strict=True)
+            ]
+            values = _from_arrow(pa.concat_tables(parts).column(column))
+        return values.astype(declared[column], copy=False)
+
+    return Table(LazyColumns(declared, sum(head.num_rows for head in heads), read))
+
+
+@contextmanager
+def _reading(name: str, files: list[Path]) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise DataError(f"cannot read table {name!r}, {files[0].parent} …: {error}") from error

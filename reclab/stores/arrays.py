@@ -48,8 +48,9 @@ class Arrays(Mapping[str, Array]):
     def __getitem__(self, name: str) -> Array:
         file = self.folder / f"{name}.npy"
         try:
-            mode = "c" if file.stat().st_size >= MAPPED else None
+            if file.stat().st_size < MAPPED:
+                return np.asarray(np.load(file, allow_pickle=False))
             # asarray: a plain view, without the cost that np.memmap adds to every slice
-            return np.asarray(np.load(file, mmap_mode=mode, allow_pickle=False))
+            return np.asarray(np.load(file, mmap_mode="c", allow_pickle=False))
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"cannot read {file}: {error}") from error
