@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -217,26 +217,26 @@ def _with_models(lab: Lab, platform: str, progress: bool) -> Lab:
     version = f"{platform}-{code_version(['stores', 'cascade', 'lab'])}"
 
     def build_models(folder: Path) -> None:
-        lab.models_folder = folder
+        new = replace(lab)  # what it reads for the building is forgotten with it
         with _bar(f"models ({name})", progress) as say:
-            cascade = Cascade().fit(lab.logs, train_until(lab), lambda f, text: say(0.6 * f, text))
+            cascade = Cascade().fit(new.logs, train_until(new), lambda f, text: say(0.6 * f, text))
             cascade.save(folder / "cascade")
             say(0.6, "rankers for the experiment on training data")
             p = cascade.parts
-            static = FeatureBuilder(STATIC).fit(lab.logs, p.index, p.users, p.until_ms)
+            static = FeatureBuilder(STATIC).fit(new.logs, p.index, p.users, p.until_ms)
             static.save(folder / "static")
             for train in TRAP.values():
-                ranker = DIN(DINConfig(train=train)).fit(lab.logs, static, p.until_ms)
+                ranker = DIN(DINConfig(train=train)).fit(new.logs, static, p.until_ms)
                 ranker.save(folder / "static" / train.negatives)
             n = PANEL_REQUESTS.get(lab.scale, 100)
-            lab.trained = cascade
+            new.trained = cascade
             panel = make_panel(
-                cascade, lab.judge, "tuning", n, lambda f, text: say(0.8 + 0.2 * f, text)
+                cascade, new.judge, "tuning", n, lambda f, text: say(0.8 + 0.2 * f, text)
             )
             panel.save(folder / "panel.npz")
 
-    lab.models_folder = built(f"models-{lab.scale}-{lab.seed}", version, build_models)
-    return lab
+    folder = built(f"models-{lab.scale}-{lab.seed}", version, build_models)
+    return replace(lab, models_folder=folder)
 
 
 def train_until(lab: Lab) -> int:
