@@ -12,6 +12,7 @@ Simplified: industry keeps these as Hive tables with hundreds of columns.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -126,23 +127,21 @@ class LazyColumns(Mapping[str, Array]):
     """Columns of ``n_rows`` rows that are made when first asked for, and then kept."""
 
     def __init__(self, names: Iterable[str], n_rows: int, make: Callable[[str], Array]) -> None:
-        self.n_rows, self._make = n_rows, make
-        self._held: dict[str, Array | None] = dict.fromkeys(names)
+        self.n_rows, self._names, self._make = n_rows, tuple(names), cache(make)
 
     def __getitem__(self, name: str) -> Array:
-        values = self._held[name]
-        if values is None:
-            values = self._held[name] = self._make(name)
-        return values
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._held
+        if name not in self._names:
+            raise KeyError(name)
+        return self._make(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._held)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
 
 
 @dataclass(frozen=True)
@@ -157,9 +156,8 @@ class Table:
     columns: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.columns, LazyColumns):
-            return
-        lengths = {name: len(values) for name, values in self.columns.items()}
+        lazy = isinstance(self.columns, LazyColumns)
+        lengths = {} if lazy else {name: len(values) for name, values in self.columns.items()}
         if len(set(lengths.values())) > 1:
             raise DataError(f"columns of one table must be equally long, got {lengths}")
 
@@ -199,8 +197,7 @@ class Table:
     @staticmethod
     def from_arrow(table: pa.Table) -> "Table":
         """From an Arrow table with columns in any order."""
-        names = table.column_names
-        return Table({name: _from_arrow(table.column(name)) for name in names})
+        return Table({name: _from_arrow(table.column(name)) for name in table.column_names})
 
 
 def _to_arrow(values: Array) -> pa.Array:
@@ -215,9 +212,17 @@ def _from_arrow(column: pa.ChunkedArray) -> Array:
     if isinstance(merged, pa.ChunkedArray):  # pyarrow keeps an empty column chunked
         merged = pa.concat_arrays(merged.chunks) if merged.num_chunks else merged.cast(merged.type)
     if pa.types.is_fixed_size_list(column.type):
-        flat = merged.flatten().to_numpy(zero_copy_only=False)
-        return flat.reshape(-1, column.type.list_size)  # type: ignore[no-any-return]
-    return np.asarray(merged.to_numpy(zero_copy_only=False))
+        return _plain(merged.flatten()).reshape(-1, column.type.list_size)
+    return _plain(merged)
+
+
+def _plain(values: pa.Array) -> Array:
+    kind = values.type  # to_numpy is kept for the rest: it imports pandas, half a second
+    if not values.null_count and pa.types.is_boolean(kind):
+        return np.from_dlpack(values.cast(pa.uint8())).view(bool)
+    if not values.null_count and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return np.from_dlpack(values)
+    return np.asarray(values.to_numpy(zero_copy_only=False))
 
 
 @dataclass(frozen=True)
@@ -262,10 +267,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
 
 
 def conform(name: str, table: Table) -> Table:
-    """Check a table against its declaration and give every declared column its dtype.
-
-    Columns may come in any order. Raises ``DataError`` that names what is missing.
-    """
+    """Check a table, its columns in any order, and give every declared column its dtype. Raises
+    ``DataError`` that names what is missing."""
     declared = _declared(name, list(table))
     return Table({n: table[n].astype(dtype, copy=False) for n, dtype in declared.items()})
 
@@ -311,8 +314,7 @@ def read_logs(folder: Path, only: tuple[str, ...] = tuple(TABLES)) -> Logs:
     first asked for. Raises ``DataError`` naming the table that is damaged, now or then."""
     found = {name: sorted((folder / name).rglob("*.parquet")) for name in only}
     tables = {name: _stored(name, files) for name, files in found.items() if files}
-    absent = [name for name in ("users", "items", "interactions") if name in only]
-    absent = [name for name in absent if name not in tables]
+    absent = sorted({"users", "items", "interactions"} & set(only) - set(tables))
     if absent:
         raise DataError(
             f"{folder} holds no {', '.join(absent)} (expected folders of .parquet files)"
@@ -327,15 +329,12 @@ def _stored(name: str, files: list[Path]) -> Table:
     """A table over Parquet files, whose rows follow each other in that order."""
     with _reading(name, files):
         heads = [pq.read_metadata(file) for file in files]
-        names = heads[0].schema.to_arrow_schema().names
-    declared = _declared(name, names)
+    declared = _declared(name, heads[0].schema.to_arrow_schema().names)
 
     def read(column: str) -> Array:
+        pairs = zip(files, heads, strict=True)
         with _reading(name, files):
-            parts = [
-                pq.ParquetFile(file, metadata=head).read(columns=[column])
-                for file, head in zip(files, heads, strict=True)
-            ]
+            parts = [pq.ParquetFile(f, metadata=head).read(columns=[column]) for f, head in pairs]
             values = _from_arrow(pa.concat_tables(parts).column(column))
         return values.astype(declared[column], copy=False)
 
