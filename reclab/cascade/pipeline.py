@@ -152,22 +152,25 @@ class Cascade:
         p.item_cf.update(events)
 
     def save(self, folder: Path) -> None:
-        """Write what was learned (the stores come back from the logs)."""
+        """Write the stores and what was learned."""
         p = self.parts
         folder.mkdir(parents=True, exist_ok=True)
-        for part in (p.popular, p.item_cf, p.two_tower, p.pre_ranker, p.ranker):
+        models = (p.popular, p.item_cf, p.two_tower, p.pre_ranker, p.ranker)
+        for part in (p.index, p.users, p.features, *models):
             part.save(folder)
         about = json.dumps({"until_ms": p.until_ms})
         (folder / "cascade.json").write_text(about, encoding="utf-8")
 
     @staticmethod
-    def load(folder: Path, logs: Logs) -> "Cascade":
-        """Read what ``save`` wrote, over the same logs. Raises ``DataError`` when damaged."""
+    def load(folder: Path) -> "Cascade":
+        """Read what ``save`` wrote; nothing is built again. Raises ``DataError`` naming a file
+        that is damaged."""
         try:
             about = json.loads((folder / "cascade.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(f"cannot load the cascade from {folder}: {error}") from error
-        index, users, features = _stores(logs, about["until_ms"])
+        index, users = ForwardIndex.load(folder), UserFeatures.load(folder)
+        features = FeatureBuilder.load(folder, index, users)
         ranker = DIN.load(folder, features)
         parts = Parts(
             index,

@@ -6,7 +6,6 @@ winner. Sources: Fawcett 2006; Järvelin and Kekäläinen 2002; Gini 1912.
 """
 
 import numpy as np
-from scipy.stats import rankdata
 
 from reclab.core.types import Array
 
@@ -17,6 +16,8 @@ def auc(label: Array, score: Array) -> float:
     >>> auc(np.array([0, 1, 1]), np.array([.1, .2, .1]))
     0.75
     """
+    from scipy.stats import rankdata  # half a second that who only recommends need not wait
+
     label = np.asarray(label, bool)
     n_pos = int(label.sum())
     n_neg = len(label) - n_pos

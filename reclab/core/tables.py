@@ -9,8 +9,10 @@ A column that a source does not have is absent: nothing is invented.
 Simplified: industry keeps these as Hive tables with hundreds of columns.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,27 @@ FEEDBACK = _columns(
 )
 
 
+class LazyColumns(Mapping[str, Array]):
+    """Columns of ``n_rows`` rows that are made when first asked for, and then kept."""
+
+    def __init__(self, names: Iterable[str], n_rows: int, make: Callable[[str], Array]) -> None:
+        self.n_rows, self._names, self._make = n_rows, tuple(names), cache(make)
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._make(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+
 @dataclass(frozen=True)
 class Table:
     """Equally long arrays under names. ``table["col"]``, ``len(table)``, ``"col" in table``.
@@ -133,11 +156,14 @@ class Table:
     columns: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        lengths = {name: len(values) for name, values in self.columns.items()}
+        lazy = isinstance(self.columns, LazyColumns)
+        lengths = {} if lazy else {name: len(values) for name, values in self.columns.items()}
         if len(set(lengths.values())) > 1:
             raise DataError(f"columns of one table must be equally long, got {lengths}")
 
     def __len__(self) -> int:
+        if isinstance(self.columns, LazyColumns):
+            return self.columns.n_rows
         return len(next(iter(self.columns.values()))) if self.columns else 0
 
     def __contains__(self, name: str) -> bool:
@@ -154,7 +180,10 @@ class Table:
         return self.columns[name]
 
     def take(self, rows: Array) -> "Table":
-        """The rows given by positions or by a boolean mask."""
+        """The rows given by positions or by a boolean mask; of a lazy table, lazily."""
+        if isinstance(self.columns, LazyColumns):
+            n = int(np.count_nonzero(rows)) if rows.dtype == bool else len(rows)
+            return Table(LazyColumns(self, n, lambda name: self[name][rows]))
         return Table({name: values[rows] for name, values in self.columns.items()})
 
     def with_columns(self, **new: Array) -> "Table":
@@ -168,8 +197,7 @@ class Table:
     @staticmethod
     def from_arrow(table: pa.Table) -> "Table":
         """From an Arrow table with columns in any order."""
-        names = table.column_names
-        return Table({name: _from_arrow(table.column(name)) for name in names})
+        return Table({name: _from_arrow(table.column(name)) for name in table.column_names})
 
 
 def _to_arrow(values: Array) -> pa.Array:
@@ -184,9 +212,17 @@ def _from_arrow(column: pa.ChunkedArray) -> Array:
     if isinstance(merged, pa.ChunkedArray):  # pyarrow keeps an empty column chunked
         merged = pa.concat_arrays(merged.chunks) if merged.num_chunks else merged.cast(merged.type)
     if pa.types.is_fixed_size_list(column.type):
-        flat = merged.flatten().to_numpy(zero_copy_only=False)
-        return flat.reshape(-1, column.type.list_size)  # type: ignore[no-any-return]
-    return np.asarray(merged.to_numpy(zero_copy_only=False))
+        return _plain(merged.flatten()).reshape(-1, column.type.list_size)
+    return _plain(merged)
+
+
+def _plain(values: pa.Array) -> Array:
+    kind = values.type  # to_numpy is kept for the rest: it imports pandas, half a second
+    if not values.null_count and pa.types.is_boolean(kind):
+        return np.from_dlpack(values.cast(pa.uint8())).view(bool)
+    if not values.null_count and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return np.from_dlpack(values)
+    return np.asarray(values.to_numpy(zero_copy_only=False))
 
 
 @dataclass(frozen=True)
@@ -231,18 +267,20 @@ TABLES: dict[str, tuple[Column, ...]] = {
 
 
 def conform(name: str, table: Table) -> Table:
-    """Check a table against its declaration and give every declared column its dtype.
+    """Check a table, its columns in any order, and give every declared column its dtype. Raises
+    ``DataError`` that names what is missing."""
+    declared = _declared(name, list(table))
+    return Table({n: table[n].astype(dtype, copy=False) for n, dtype in declared.items()})
 
-    Columns may come in any order. Raises ``DataError`` that names what is missing.
-    """
-    declared = {column.name: column for column in TABLES[name]}
-    missing = [c.name for c in declared.values() if c.required and c.name not in table]
+
+def _declared(name: str, has: list[str]) -> dict[str, str]:
+    """dtype of every declared column that a table has. ``DataError`` if a required one is not."""
+    missing = [c.name for c in TABLES[name] if c.required and c.name not in has]
     if missing:
         raise DataError(
-            f"table {name!r} lacks {', '.join(missing)} (it has: {', '.join(table) or 'nothing'})"
+            f"table {name!r} lacks {', '.join(missing)} (it has: {', '.join(has) or 'nothing'})"
         )
-    known = {n: table[n].astype(c.dtype, copy=False) for n, c in declared.items() if n in table}
-    return Table(known)
+    return {c.name: c.dtype for c in TABLES[name] if c.name in has}
 
 
 def write_logs(logs: Logs, folder: Path) -> None:
@@ -272,18 +310,11 @@ def write_logs(logs: Logs, folder: Path) -> None:
 
 
 def read_logs(folder: Path, only: tuple[str, ...] = tuple(TABLES)) -> Logs:
-    """Read what ``write_logs`` wrote. Raises ``DataError`` naming the file that is damaged."""
-    tables: dict[str, Table] = {}
-    for name in only:
-        files = sorted((folder / name).rglob("*.parquet"))
-        try:
-            parts = [pq.ParquetFile(file).read() for file in files]
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"cannot read table {name!r} under {folder}: {error}") from error
-        if parts:
-            tables[name] = conform(name, Table.from_arrow(pa.concat_tables(parts)))
-    absent = [name for name in ("users", "items", "interactions") if name in only]
-    absent = [name for name in absent if name not in tables]
+    """Open what ``write_logs`` wrote: which columns and how many rows now, each column when it is
+    first asked for. Raises ``DataError`` naming the table that is damaged, now or then."""
+    found = {name: sorted((folder / name).rglob("*.parquet")) for name in only}
+    tables = {name: _stored(name, files) for name, files in found.items() if files}
+    absent = sorted({"users", "items", "interactions"} & set(only) - set(tables))
     if absent:
         raise DataError(
             f"{folder} holds no {', '.join(absent)} (expected folders of .parquet files)"
@@ -292,3 +323,27 @@ def read_logs(folder: Path, only: tuple[str, ...] = tuple(TABLES)) -> Logs:
     origin = (folder / "origin.txt").read_text(encoding="utf-8")
     whole = {name: tables.get(name, Table()) for name in TABLES}
     return Logs(**whole, tag_names=tuple(tags), origin=origin)
+
+
+def _stored(name: str, files: list[Path]) -> Table:
+    """A table over Parquet files, whose rows follow each other in that order."""
+    with _reading(name, files):
+        heads = [pq.read_metadata(file) for file in files]
+    declared = _declared(name, heads[0].schema.to_arrow_schema().names)
+
+    def read(column: str) -> Array:
+        pairs = zip(files, heads, strict=True)
+        with _reading(name, files):
+            parts = [pq.ParquetFile(f, metadata=head).read(columns=[column]) for f, head in pairs]
+            values = _from_arrow(pa.concat_tables(parts).column(column))
+        return values.astype(declared[column], copy=False)
+
+    return Table(LazyColumns(declared, sum(head.num_rows for head in heads), read))
+
+
+@contextmanager
+def _reading(name: str, files: list[Path]) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise DataError(f"cannot read table {name!r}, {files[0].parent} …: {error}") from error

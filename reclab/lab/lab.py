@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -111,7 +111,7 @@ class Lab:
     @cached_property
     def trained(self) -> Cascade:
         """The cascade as it was trained, without a memory of what it shows."""
-        return Cascade.load(self.models_folder / "cascade", self.logs)
+        return Cascade.load(self.models_folder / "cascade")
 
     @cached_property
     def cascade(self) -> Cascade:
@@ -123,7 +123,7 @@ class Lab:
         """The trap and its first cure: the ranker's network without as-of counters, trained on
         exposed rows only, and with sampled negatives."""
         p, folder = self.trained.parts, self.models_folder / "static"
-        static = FeatureBuilder(STATIC).fit(self.logs, p.index, p.users, p.until_ms)
+        static = FeatureBuilder.load(folder, p.index, p.users)
         return {
             name: DIN.load(folder / train.negatives, static, DINConfig(train=train))
             for name, train in TRAP.items()
@@ -217,25 +217,26 @@ def _with_models(lab: Lab, platform: str, progress: bool) -> Lab:
     version = f"{platform}-{code_version(['stores', 'cascade', 'lab'])}"
 
     def build_models(folder: Path) -> None:
-        lab.models_folder = folder
+        new = replace(lab)  # what it reads for the building is forgotten with it
         with _bar(f"models ({name})", progress) as say:
-            cascade = Cascade().fit(lab.logs, train_until(lab), lambda f, text: say(0.6 * f, text))
+            cascade = Cascade().fit(new.logs, train_until(new), lambda f, text: say(0.6 * f, text))
             cascade.save(folder / "cascade")
             say(0.6, "rankers for the experiment on training data")
             p = cascade.parts
-            static = FeatureBuilder(STATIC).fit(lab.logs, p.index, p.users, p.until_ms)
+            static = FeatureBuilder(STATIC).fit(new.logs, p.index, p.users, p.until_ms)
+            static.save(folder / "static")
             for train in TRAP.values():
-                ranker = DIN(DINConfig(train=train)).fit(lab.logs, static, p.until_ms)
+                ranker = DIN(DINConfig(train=train)).fit(new.logs, static, p.until_ms)
                 ranker.save(folder / "static" / train.negatives)
             n = PANEL_REQUESTS.get(lab.scale, 100)
-            lab.trained = cascade
+            new.trained = cascade
             panel = make_panel(
-                cascade, lab.judge, "tuning", n, lambda f, text: say(0.8 + 0.2 * f, text)
+                cascade, new.judge, "tuning", n, lambda f, text: say(0.8 + 0.2 * f, text)
             )
             panel.save(folder / "panel.npz")
 
-    lab.models_folder = built(f"models-{lab.scale}-{lab.seed}", version, build_models)
-    return lab
+    folder = built(f"models-{lab.scale}-{lab.seed}", version, build_models)
+    return replace(lab, models_folder=folder)
 
 
 def train_until(lab: Lab) -> int:

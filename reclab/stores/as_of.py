@@ -12,13 +12,14 @@ Reference: point-in-time joins of feature stores; prefix sums, Blelloch 1990.
 Simplified: industry keeps windows in a stream processor and old events on disk.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from reclab.core.errors import DataError
 from reclab.core.types import Array
+from reclab.stores.arrays import Arrays, save_arrays
 from reclab.stores.row_lookup import RowLookup
 
 SPAN = 1 << 40  # ms of one key's axis: 34 years, which leaves 23 bits for 8 million keys
@@ -172,7 +173,7 @@ class Timeline:
         return {f"{name}.{part}": getattr(self, part) for part in parts}
 
     @staticmethod
-    def from_arrays(held: "dict[str, Array] | np.lib.npyio.NpzFile", name: str) -> "Timeline":
+    def from_arrays(held: Mapping[str, Array], name: str) -> "Timeline":
         """The timeline that ``arrays`` described."""
         timeline = Timeline(0)
         for part in ("starts", "counts", "when", "carried", "sums"):
@@ -237,19 +238,17 @@ class AsOfSums:
         return stop - start, total[..., 0] if self._scalar else total
 
     def save(self, folder: Path, name: str = "as_of") -> None:
-        """Write ``<name>.npz`` into the folder."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write the folder ``<name>`` into the folder."""
         arrays = self._events.arrays("events")
         arrays |= {"keys": self._keys.ids, "scalar": np.array(self._scalar)}
-        np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
+        save_arrays(folder / name, arrays)
 
     @staticmethod
     def load(folder: Path, name: str = "as_of") -> "AsOfSums":
-        """Read what ``save`` wrote."""
+        """Read what ``save`` wrote. Raises ``DataError`` naming a file that is damaged."""
         none = np.zeros(0, np.int64)
-        sums = AsOfSums(none, none, np.zeros(0))
-        with np.load(folder / f"{name}.npz", allow_pickle=False) as held:
-            sums._keys = RowLookup(held["keys"], "key")
-            sums._scalar = bool(held["scalar"])
-            sums._events = Timeline.from_arrays(held, "events")
+        sums, held = AsOfSums(none, none, np.zeros(0)), Arrays(folder / name)
+        sums._keys = RowLookup(held["keys"], "key")
+        sums._scalar = bool(held["scalar"])
+        sums._events = Timeline.from_arrays(held, "events")
         return sums

@@ -16,6 +16,7 @@ import numpy as np
 from reclab.core.errors import DataError
 from reclab.core.tables import Table
 from reclab.core.types import Array
+from reclab.stores.arrays import Arrays, save_arrays
 from reclab.stores.row_lookup import RowLookup
 
 
@@ -160,17 +161,17 @@ class ForwardIndex:
                 self._columns[name] = self._with_blank(held[:-1], 2 * len(self))
 
     def save(self, folder: Path) -> None:
-        """Write ``forward_index.npz`` into the folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        held = {f"column:{name}": self[name] for name in self}
+        """Write ``forward_index`` into the folder."""
+        held = {f"column.{name}": self[name] for name in self}
         held |= {"key": np.array(self.key), "version": np.array(self.version)}
-        np.savez(folder / "forward_index.npz", allow_pickle=False, **held)
+        held["names"] = np.array(list(self), np.str_)
+        save_arrays(folder / "forward_index", held)
 
     @staticmethod
     def load(folder: Path) -> "ForwardIndex":
-        """Read what ``save`` wrote."""
-        with np.load(folder / "forward_index.npz", allow_pickle=False) as held:
-            columns = {n.removeprefix("column:"): held[n] for n in held if n.startswith("column:")}
-            index = ForwardIndex(Table(columns), str(held["key"]))
-            index.version = int(held["version"])
+        """Read what ``save`` wrote. Raises ``DataError`` naming a file that is damaged."""
+        held = Arrays(folder / "forward_index")
+        columns = {str(name): held[f"column.{name}"] for name in held["names"]}
+        index = ForwardIndex(Table(columns), str(held["key"]))
+        index.version = int(held["version"])
         return index

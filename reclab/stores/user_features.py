@@ -19,6 +19,7 @@ from reclab.core.clock import DAY_MS
 from reclab.core.errors import ConfigError, DataError, check_float, check_int
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
+from reclab.stores.arrays import Arrays, save_arrays
 from reclab.stores.as_of import Timeline, ragged
 from reclab.stores.forward_index import ForwardIndex, missing_values
 from reclab.stores.row_lookup import RowLookup
@@ -244,7 +245,7 @@ class UserFeatures:
     # -- keep -------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """Write ``user_features.npz`` and the profiles into the folder."""
+        """Write ``user_features`` and the profiles into the folder."""
         self.profiles.save(folder / "profiles")
         held = self._shown.arrays("shown")
         for kind, line in self._kinds.items():
@@ -255,22 +256,22 @@ class UserFeatures:
         held["names"] = np.array(self.statistic_names, np.str_)
         held["config"] = np.array([self.config.smoothing, self.config.valid_play_sec])
         held["n_unknown"] = np.array(self.n_unknown)
-        np.savez(folder / "user_features.npz", allow_pickle=False, **held)
+        save_arrays(folder / "user_features", held)
 
     @staticmethod
     def load(folder: Path) -> "UserFeatures":
-        """Read what ``save`` wrote."""
+        """Read what ``save`` wrote. Raises ``DataError`` naming a file that is damaged."""
         store = UserFeatures.__new__(UserFeatures)
         store.profiles = ForwardIndex.load(folder / "profiles")
-        with np.load(folder / "user_features.npz", allow_pickle=False) as held:
-            store._items = RowLookup(held["items"], "video_id")
-            store._tags = held["tags"]
-            store._is_product = held["is_product"] if "is_product" in held else None
-            store.statistic_names = tuple(str(name) for name in held["names"])
-            store.config = UserFeaturesConfig(*(float(x) for x in held["config"]))
-            store.n_unknown = int(held["n_unknown"])
-            store._shown = Timeline.from_arrays(held, "shown")
-            store._kinds = {kind: Timeline.from_arrays(held, kind) for kind in KINDS}
+        held = Arrays(folder / "user_features")
+        store._items = RowLookup(held["items"], "video_id")
+        store._tags = held["tags"]
+        store._is_product = held["is_product"] if "is_product" in held else None
+        store.statistic_names = tuple(str(name) for name in held["names"])
+        store.config = UserFeaturesConfig(*(float(x) for x in held["config"]))
+        store.n_unknown = int(held["n_unknown"])
+        store._shown = Timeline.from_arrays(held, "shown")
+        store._kinds = {kind: Timeline.from_arrays(held, kind) for kind in KINDS}
         return store
 
 

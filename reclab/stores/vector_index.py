@@ -22,6 +22,7 @@ import numpy as np
 
 from reclab.core.errors import DataError, check, check_int
 from reclab.core.types import Array
+from reclab.stores.arrays import Arrays, save_arrays
 from reclab.stores.row_lookup import RowLookup
 
 faiss: Any = typed_faiss  # its type stubs know a part of what it has
@@ -216,23 +217,28 @@ class VectorIndex:
     # -- keep -------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """Write ``vectors.faiss``, ``vectors.npz`` and ``vectors.json`` into the folder."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write ``vectors.faiss``, ``vectors`` and ``vectors.json`` into the folder."""
+        save_arrays(folder / "vectors", {"ids": self._ids, "live": self._live})
         faiss.write_index(self._index, str(folder / "vectors.faiss"))
-        np.savez(folder / "vectors.npz", ids=self._ids, live=self._live)
         about = {"dim": self.dim, "kind": self.kind, "built": self._built}
         about |= {"trained_on": self._trained_on, "config": asdict(self.config)}
         (folder / "vectors.json").write_text(json.dumps(about), encoding="utf-8")
 
     @staticmethod
     def load(folder: Path) -> "VectorIndex":
-        """Read what ``save`` wrote."""
-        about = json.loads((folder / "vectors.json").read_text(encoding="utf-8"))
-        config = VectorIndexConfig(**about["config"])
-        index = VectorIndex(about["dim"], about["kind"], config)
-        index._index = faiss.read_index(str(folder / "vectors.faiss"))
-        index._built, index._trained_on = about["built"], about["trained_on"]
-        with np.load(folder / "vectors.npz", allow_pickle=False) as held:
-            index._ids, index._live = held["ids"], held["live"]
+        """Read what ``save`` wrote. Raises ``DataError`` naming a file that is damaged."""
+        try:
+            about = json.loads((folder / "vectors.json").read_text(encoding="utf-8"))
+            config = VectorIndexConfig(**about["config"])
+            index = VectorIndex(about["dim"], about["kind"], config)
+            index._built, index._trained_on = about["built"], about["trained_on"]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise DataError(f"cannot read {folder / 'vectors.json'}: {error}") from error
+        try:
+            index._index = faiss.read_index(str(folder / "vectors.faiss"))
+        except RuntimeError as error:
+            raise DataError(f"cannot read {folder / 'vectors.faiss'}: {error}") from error
+        held = Arrays(folder / "vectors")
+        index._ids, index._live = held["ids"], held["live"]
         index._masked()
         return index

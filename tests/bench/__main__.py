@@ -9,6 +9,7 @@ import platform
 import time
 
 BENCHES = {
+    "open": "from a fresh process to the first answer: seconds and memory by step",
     "request": "a request beside its bare kernels; p99 beside p50",
     "explorer": "compute time of every slider move",
     "quality": "value by policy and by stage size on the simulated platform, three seeds",

@@ -32,20 +32,21 @@ from reclab.stores.user_features import UserFeatures
 
 SEEDS = (0, 1, 2)
 STATIC = DINConfig(
-    dim=16,
+    dim=32,
     attention=16,
-    hidden=(64, 32),
+    hidden=(16,),
     train=TrainConfig(
-        epochs=6,
+        epochs=16,
         batch_rows=1024,
         learning_rate=1e-3,
-        weight_decay=1e-4,
-        patience=2,
+        weight_decay=3e-4,
+        patience=4,
         negatives="exposed",
-        hide_user=0.0,
     ),
 )
-AS_OF = STATIC
+AS_OF = replace(
+    STATIC, dim=16, hidden=(64, 32), train=replace(STATIC.train, epochs=6, weight_decay=1e-4)
+)
 
 
 def data_folder() -> Path | None:
@@ -89,7 +90,8 @@ def spread_seconds(logs: Logs) -> Logs:
 def parts(logs: Logs, split: RankSplit, statistics: bool) -> tuple[FeatureBuilder, list[Samples]]:
     """Features, and the rows of train, validation and test."""
     index, users = ForwardIndex(logs.items), UserFeatures.build(logs)
-    config = FeatureConfig(with_statistics=statistics)
+    # the split has no hour: ratings come in bursts, and an hour would stand for a user
+    config = FeatureConfig(with_statistics=statistics, with_context=False)
     until = int(logs.interactions["time_ms"][split.part == 1][0])
     features = FeatureBuilder(config).fit(logs, index, users, until)
     rows = [np.flatnonzero(split.part == part) for part in range(3)]

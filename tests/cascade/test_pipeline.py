@@ -178,7 +178,7 @@ def test_redis_killed_in_the_middle_costs_a_note_and_not_the_page(lab):
 
 def test_nearline_updates_reach_the_stores_without_training(lab):
     """A click counts at once in the history that the next request reads."""
-    cascade = Cascade.load(lab.models_folder / "cascade", lab.logs)
+    cascade = Cascade.load(lab.models_folder / "cascade")
     last = int(lab.logs.interactions["time_ms"].max())
     user = int(lab.logs.users["user_id"][0])
     item = int(lab.logs.items["video_id"][7])

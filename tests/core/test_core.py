@@ -1,6 +1,7 @@
 """core: tables, candidates, the runner, metrics."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -133,6 +134,30 @@ def test_a_corrupt_parquet_file_is_named(tmp_path):
     (tmp_path / "users/part.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(DataError, match="users"):
         read_logs(tmp_path)
+
+
+def test_a_stored_column_is_read_when_it_is_asked_for_also_of_rows_taken(tmp_path, monkeypatch):
+    names = ("user_id", "video_id", "time_ms")
+    shown = Table({name: np.arange(6) * 30_000_000 for name in names})
+    ids = Table({"user_id": np.arange(1)}), Table({"video_id": np.arange(1)})
+    write_logs(Logs(*ids, shown), tmp_path)
+    asked: list[str] = []
+
+    class Watched(pq.ParquetFile):
+        def read(self, columns):
+            asked.extend(columns)
+            return super().read(columns=columns)
+
+    monkeypatch.setattr(pq, "ParquetFile", Watched)
+    back = read_logs(tmp_path).interactions
+    part = back.take(np.array([5, 0]))
+    assert (len(back), len(part), list(part), "video_id" in part) == (6, 2, list(back), True)
+    assert not asked
+    assert part["time_ms"].tolist() == [150_000_000, 0] and set(asked) == {"time_ms"}
+    assert back["time_ms"] is back["time_ms"] and len(asked) == 2  # one a day, once
+    next((tmp_path / "interactions").rglob("*.parquet")).write_bytes(b"PAR1 not really")
+    with pytest.raises(DataError, match="interactions"):
+        part["video_id"]
 
 
 def test_columns_of_different_length_are_refused():

@@ -10,6 +10,7 @@ import pytest
 from reclab.core.chance import rng
 from reclab.core.errors import ConfigError, DataError
 from reclab.core.tables import Logs, Table
+from reclab.stores import arrays
 from reclab.stores.as_of import AsOfSums
 from reclab.stores.forward_index import ForwardIndex
 from reclab.stores.kv import KV, KVConfig
@@ -83,6 +84,12 @@ class StoreContract:
             for got, expected in self.unknown(store):
                 np.testing.assert_array_equal(got, expected)
 
+    @pytest.fixture(params=[0, 1 << 30], ids=["mapped", "read"])
+    def files(self, request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Files are mapped, as large ones are, or read, as small ones are."""
+        monkeypatch.setattr(arrays, "MAPPED", request.param)
+
+    @pytest.mark.usefixtures("files")
     def test_kept_and_opened_again_it_reads_the_same(self, tmp_path: Path) -> None:
         store = self.filled()
         before = self.read(store)
@@ -91,6 +98,7 @@ class StoreContract:
         for name in before:
             np.testing.assert_array_equal(before[name], after[name], err_msg=name)
 
+    @pytest.mark.usefixtures("files")
     def test_opened_again_it_takes_more(self, tmp_path: Path) -> None:
         half = self.empty()
         self.put(half, np.arange(N // 2))

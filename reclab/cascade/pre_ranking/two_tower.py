@@ -28,6 +28,7 @@ from reclab.cascade.ranking.training import OneThread, Progress, TrainConfig
 from reclab.core.errors import NotBuilt, check_int
 from reclab.core.tables import Logs
 from reclab.core.types import Array, Candidates
+from reclab.stores.arrays import Arrays, save_arrays
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,13 @@ class PreRanker(TwoTowerModel):
         return int(self.vectors.shape[1])
 
     def save(self, folder: Path) -> None:
-        """Write the weights, and the time as of which the item vectors are."""
+        """Write the weights, the item vectors, and the time as of which these are."""
         super().save(folder)
-        np.savez(folder / "pre_ranker.npz", now_ms=self.now_ms)
+        held = {"now_ms": np.array(self.now_ms), "vectors": self.vectors}
+        save_arrays(folder / "pre_ranker", held)
 
     def restore(self, folder: Path, features: FeatureBuilder) -> Self:
         super().restore(folder, features)
-        with np.load(folder / "pre_ranker.npz", allow_pickle=False) as held:
-            self.refresh(int(held["now_ms"]))
+        held = Arrays(folder / "pre_ranker")
+        self.now_ms, self.vectors = int(held["now_ms"]), held["vectors"]
         return self

@@ -13,9 +13,9 @@ AAIM 2008; Koren, Bell, Volinsky, Computer 2009.
 Simplified: industry refits daily on clusters, and folds the newest events in at serving.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -187,6 +187,22 @@ class Snapshots:
     def __init__(self) -> None:
         self.times: list[int] = []
         self.fits: list[Factors] = []
+
+    def arrays(self) -> dict[str, Array]:
+        """What ``from_arrays`` needs."""
+        held = {"fit_times": np.array(self.times, np.int64)}
+        for at, fit in enumerate(self.fits):
+            held |= {f"fit_{at}.{part.name}": getattr(fit, part.name) for part in fields(fit)}
+        return held
+
+    @classmethod
+    def from_arrays(cls, held: Mapping[str, Array]) -> Self:
+        """The fits that ``arrays`` described."""
+        snapshots = cls()
+        for at, now_ms in enumerate(held["fit_times"].tolist()):
+            parts = {part.name: held[f"fit_{at}.{part.name}"] for part in fields(Factors)}
+            snapshots.add(now_ms, Factors(**parts))
+        return snapshots
 
     def add(self, now_ms: int, fit: Factors) -> None:
         """Keep a fit on the events before ``now_ms``, which must be later than those kept."""

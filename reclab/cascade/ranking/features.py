@@ -11,13 +11,16 @@ Reference: chapter 2, section 2.3.1 (user feature centre, forward index).
 Simplified: industry logs the features of each request as served, and trains on those.
 """
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from reclab.cascade.batch import Batch
+from reclab.cascade.ranking.factors import FactorsConfig
 from reclab.cascade.ranking.statistics import (
     KINDS,
     PAIR,
@@ -31,6 +34,7 @@ from reclab.cascade.ranking.vocabulary import Vocabulary, tag_scale
 from reclab.core.errors import check_int
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array, Candidates
+from reclab.stores.arrays import Arrays, save_arrays
 from reclab.stores.as_of import ragged
 from reclab.stores.forward_index import ForwardIndex
 from reclab.stores.row_lookup import RowLookup
@@ -45,6 +49,8 @@ class FeatureConfig:
     """latest positives in the behaviour sequence (items, 5 … 100)"""
     with_statistics: bool = True
     """as-of numbers on; off leaves ids, profile, tags and history (the static features)"""
+    with_context: bool = True
+    """hour of the day and network on; off where neither is known to mean anything"""
     statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
     """how far back numbers look"""
 
@@ -131,6 +137,29 @@ class FeatureBuilder:
             y = 0.5 * (positive_e + long_e)
             self.statistics.fit_factors(u, i, time_ms[early], y, last_ms)
         return self
+
+    def save(self, folder: Path) -> None:
+        """Write ``features`` into the folder; index and users are saved by their owner."""
+        held = {"config": np.array(json.dumps(asdict(self.config))), "authors": self._authors.ids}
+        held |= {**self.vocabulary.arrays(), **self.statistics.arrays()}
+        save_arrays(folder / "features", held)
+
+    @classmethod
+    def load(cls, folder: Path, index: ForwardIndex, users: UserFeatures) -> Self:
+        """Read what ``save`` wrote, over the same index and users. Raises ``DataError`` naming a
+        file that is damaged."""
+        held = Arrays(folder / "features")
+        config = json.loads(str(held["config"]))
+        factors = FactorsConfig(**config["statistics"].pop("factors"))
+        statistics = StatisticsConfig(**config.pop("statistics"), factors=factors)
+        builder = cls(FeatureConfig(**config, statistics=statistics))
+        builder.index, builder.users = index, users
+        builder.vocabulary = Vocabulary.from_arrays(held)
+        builder.statistics = Statistics(statistics, len(users), held["base"])
+        builder.statistics.restore(held)
+        builder._authors = RowLookup(held["authors"], "author_id")
+        builder.refresh()
+        return builder
 
     def append(self, events: Table) -> None:
         """Near-line update: new interactions count in every read of a later time."""
@@ -230,7 +259,7 @@ class FeatureBuilder:
             self.refresh()
 
     def _ask(self, user_row: Array, time_ms: Array, network: Array, history: Array) -> Asked:
-        context = self.vocabulary.context_codes(time_ms, network)
+        context = self.vocabulary.context_codes(time_ms, network) * self.config.with_context
         user = np.concatenate([self.user_codes[user_row], context], 1)
         if self.config.with_statistics:
             return Asked(user, history, self.statistics.of_requests(user_row, time_ms))

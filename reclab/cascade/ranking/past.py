@@ -8,7 +8,8 @@ sorted events (``stores.as_of``), so that a row of training and a live request a
 Simplified: industry keeps such counters per minute in a stream processor.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -50,6 +51,20 @@ class Past:
         self.by_user = Timeline(n_users, 2, np.float32)
         self.by_item = Timeline(0, 2, np.float32)
         self.by_author = Timeline(0, 2, np.float32)
+
+    def arrays(self) -> dict[str, Array]:
+        """What ``from_arrays`` needs."""
+        lines = {"user": self.by_user, "item": self.by_item, "author": self.by_author}
+        return {k: v for name, line in lines.items() for k, v in line.arrays(f"by_{name}").items()}
+
+    @classmethod
+    def from_arrays(cls, held: Mapping[str, Array]) -> Self:
+        """The past that ``arrays`` described."""
+        past = cls(0)
+        past.by_user = Timeline.from_arrays(held, "by_user")
+        past.by_item = Timeline.from_arrays(held, "by_item")
+        past.by_author = Timeline.from_arrays(held, "by_author")
+        return past
 
     def append(
         self,

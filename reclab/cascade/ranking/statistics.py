@@ -14,6 +14,7 @@ Reference: chapter 2, section 2.3.1 (user feature centre).
 Simplified: industry computes these in streaming jobs and reads them from a feature store.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -114,6 +115,14 @@ class Statistics:
         """Take what is known of the items now."""
         self.catalogue = catalogue
         self._tables.clear()
+
+    def arrays(self) -> dict[str, Array]:
+        """What ``restore`` needs: the events and the fits, without the catalogue."""
+        return {"base": self.base, **self.past.arrays(), **self.snapshots.arrays()}
+
+    def restore(self, held: Mapping[str, Array]) -> None:
+        """Take the events and fits that ``arrays`` described."""
+        self.past, self.snapshots = Past.from_arrays(held), Snapshots.from_arrays(held)
 
     def append(
         self, user_row: Array, item_row: Array, time_ms: Array, positive: Array, long: Array

@@ -104,7 +104,23 @@ class Samples:
         """Earlier requests to learn from, and the latest share of them to validate on."""
         n = len(self.features.user)
         cut = n - max(1, round(n * valid_share))
-        return self.take(np.arange(cut)), self.take(np.arange(cut, n))
+        return self._between(0, cut), self._between(cut, n)
+
+    def _between(self, first: int, stop: int) -> "Samples":
+        """The rows of the requests ``first … stop - 1``, without a copy of most of them."""
+        f, requests = self.features, slice(first, stop)
+        rows = slice(int(f.starts[first]), int(f.starts[stop]))
+        features = Features(
+            f.user[requests],
+            f.interest[requests],
+            f.request[requests],
+            f.history[requests],
+            f.request_row[rows] - first,
+            f.item_row[rows],
+            f.pair[rows],
+        )
+        targets = {name: values[rows] for name, values in self.targets.items()}
+        return Samples(features, targets, self.weight[rows])
 
     def check(self, names: dict[str, tuple[str, ...]]) -> None:
         """Raise ``DataError`` that names the feature which holds NaN or infinity."""

@@ -7,6 +7,7 @@ described by its other fields alone. Fields that a log does not have are left ou
 Simplified: industry hashes values instead, so that the table never has to be told of new ones.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -54,6 +55,23 @@ class Vocabulary:
         own = users["interest_tags"] if "interest_tags" in users else np.zeros((0, 0), np.int16)
         n_tags = int(max(tags.max(initial=-1), own.max(initial=-1))) + 1
         return cls(fields, item_fields, n_tags, own.shape[1], tags.shape[1])
+
+    def arrays(self) -> dict[str, Array]:
+        """What ``from_arrays`` needs."""
+        held = {"tag_sizes": np.array([self.n_tags, self.user_tags, self.item_tags])}
+        for side, known in (("users", self.users), ("items", self.items)):
+            held[f"{side}.fields"] = np.array(list(known), np.str_)  # their order gives the codes
+            held |= {f"{side}.{name}": values for name, values in known.items()}
+        return held
+
+    @classmethod
+    def from_arrays(cls, held: Mapping[str, Array]) -> Self:
+        """The vocabulary that ``arrays`` described."""
+        users, items = (
+            {str(name): held[f"{side}.{name}"] for name in held[f"{side}.fields"]}
+            for side in ("users", "items")
+        )
+        return cls(users, items, *held["tag_sizes"].tolist())
 
     @property
     def n_user_codes(self) -> int:

@@ -28,6 +28,7 @@ from reclab.cascade.retrieval.packed import best_first, sum_equal
 from reclab.core.errors import NotBuilt, check, check_float, check_int
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
+from reclab.stores.arrays import Arrays, save_arrays
 from reclab.stores.forward_index import ForwardIndex
 from reclab.stores.row_lookup import RowLookup
 
@@ -231,36 +232,33 @@ class ItemCFChannel:
         item_row[owner, place], score[owner, place] = item[order], value[order]
 
     def save(self, folder: Path) -> None:
-        """Write ``item_cf.npz``."""
+        """Write ``item_cf`` into the folder."""
         if self._rows is None:
             raise NotBuilt("ItemCFChannel.save: call fit(logs, index, until_ms) first")
-        folder.mkdir(parents=True, exist_ok=True)
-        arrays = {f"recent_{name}": values for name, values in self._recent._asdict().items()}
-        np.savez(
-            folder / "item_cf.npz",
-            config=json.dumps(asdict(self.config)),
-            ids=self._rows.ids,
-            as_of_ms=self._as_of_ms,
-            popularity=self._popularity,
-            neighbours=self._neighbours,
-            weights=self._weights,
-            data=self._counts.data,
-            indices=self._counts.indices,
-            indptr=self._counts.indptr,
-            **arrays,
-        )
+        held = {
+            "config": np.array(json.dumps(asdict(self.config))),
+            "ids": self._rows.ids,
+            "as_of_ms": np.array(self._as_of_ms),
+            "popularity": self._popularity,
+            "neighbours": self._neighbours,
+            "weights": self._weights,
+            "data": self._counts.data,
+            "indices": self._counts.indices,
+            "indptr": self._counts.indptr,
+        }
+        held |= {f"recent_{name}": values for name, values in self._recent._asdict().items()}
+        save_arrays(folder / "item_cf", held)
 
     @classmethod
     def load(cls, folder: Path, index: ForwardIndex | None = None) -> Self:
         """Read what ``save`` wrote. With ``index``, later updates know its later items too."""
-        with np.load(folder / "item_cf.npz", allow_pickle=False) as held:
-            channel = cls(ItemCFConfig(**json.loads(str(held["config"]))))
-            channel._rows = RowLookup(held["ids"]) if index is None else index
-            channel._as_of_ms = int(held["as_of_ms"])
-            channel._popularity = held["popularity"]
-            channel._neighbours, channel._weights = held["neighbours"], held["weights"]
-            n = len(channel._popularity)
-            parts = held["data"], held["indices"], held["indptr"]
-            channel._counts = sp.csr_matrix(parts, (n, n))
-            channel._recent = Events(*(held[f"recent_{name}"] for name in Events._fields))
+        held = Arrays(folder / "item_cf")
+        channel = cls(ItemCFConfig(**json.loads(str(held["config"]))))
+        channel._rows = RowLookup(held["ids"]) if index is None else index
+        channel._as_of_ms = int(held["as_of_ms"])
+        channel._popularity = held["popularity"]
+        channel._neighbours, channel._weights = held["neighbours"], held["weights"]
+        n = len(channel._popularity)
+        channel._counts = sp.csr_matrix((held["data"], held["indices"], held["indptr"]), (n, n))
+        channel._recent = Events(*(held[f"recent_{name}"] for name in Events._fields))
         return channel

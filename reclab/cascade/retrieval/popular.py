@@ -22,6 +22,7 @@ from reclab.cascade.retrieval.events import Rows, halvings, positives
 from reclab.core.errors import NotBuilt, check_float
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
+from reclab.stores.arrays import Arrays, save_arrays
 from reclab.stores.forward_index import ForwardIndex
 from reclab.stores.row_lookup import RowLookup
 
@@ -117,25 +118,24 @@ class PopularChannel:
         return np.asarray(publish[None, :] <= time_ms[:, None])
 
     def save(self, folder: Path) -> None:
-        """Write ``popular.npz``."""
+        """Write ``popular`` into the folder."""
         if self._rows is None:
             raise NotBuilt("PopularChannel.save: call fit(logs, index, until_ms) first")
-        folder.mkdir(parents=True, exist_ok=True)
-        np.savez(
-            folder / "popular.npz",
-            config=json.dumps(asdict(self.config)),
-            ids=self._rows.ids,
-            popularity=self._popularity,
-            publish=self._publish,
-            as_of_ms=self._as_of_ms,
-        )
+        held = {
+            "config": np.array(json.dumps(asdict(self.config))),
+            "ids": self._rows.ids,
+            "popularity": self._popularity,
+            "publish": self._publish,
+            "as_of_ms": np.array(self._as_of_ms),
+        }
+        save_arrays(folder / "popular", held)
 
     @classmethod
     def load(cls, folder: Path, index: ForwardIndex | None = None) -> Self:
         """Read what ``save`` wrote. With ``index``, later updates know its later items too."""
-        with np.load(folder / "popular.npz", allow_pickle=False) as held:
-            channel = cls(PopularConfig(**json.loads(str(held["config"]))))
-            channel._rows = RowLookup(held["ids"]) if index is None else index
-            channel._popularity, channel._publish = held["popularity"], held["publish"]
-            channel._as_of_ms = int(held["as_of_ms"])
+        held = Arrays(folder / "popular")
+        channel = cls(PopularConfig(**json.loads(str(held["config"]))))
+        channel._rows = RowLookup(held["ids"]) if index is None else index
+        channel._popularity, channel._publish = held["popularity"], held["publish"]
+        channel._as_of_ms = int(held["as_of_ms"])
         return channel.update(Table())

@@ -148,9 +148,14 @@ class TwoTowerChannel(TwoTowerModel):
         scores, rows = self.vectors.search(self.users(batch), k)
         return rows, scores
 
+    def save(self, folder: Path) -> None:
+        """Write the weights and the index of the item vectors."""
+        super().save(folder)
+        self.vectors.save(folder / "two_tower")
+
     def restore(self, folder: Path, features: FeatureBuilder) -> Self:
         super().restore(folder, features)
-        self.refresh()
+        self.vectors = VectorIndex.load(folder / "two_tower")
         return self
 
 
