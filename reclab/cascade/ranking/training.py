@@ -112,7 +112,6 @@ class Samples:
         rows = slice(int(f.starts[first]), int(f.starts[stop]))
         features = Features(
             f.user[requests],
-            f.interest[requests],
             f.request[requests],
             f.history[requests],
             f.request_row[rows] - first,
