@@ -54,10 +54,8 @@ class PreRanker(TwoTowerModel):
     """Dot product of a request's vector and precomputed item vectors."""
 
     name = "pre_ranker"
+    Config = PreRankerConfig
     config: PreRankerConfig
-
-    def __init__(self, config: PreRankerConfig | None = None) -> None:
-        super().__init__(config or PreRankerConfig())
 
     def build(self, shape: NetShape) -> TwoTowerNet:
         width = len(ITEM) if shape.pair_width else 0

@@ -3,7 +3,11 @@
     features.py    numbers as of now   (vocabulary.py: codes; past.py: counters)   --+
     training.py    the one loop, with negatives beyond the exposed                   |
     layers.py      embeddings, scales, MLP     ranker.py    the shared contract      |
-    din.py         target attention over the behaviour sequence    towers.py         |
+    fields.py      one vector a field, all numbers, the linear part                  |
+    zoo.py         wide_deep  deep_fm  x_deep_fm  dcn      cross the fields          |
+                   din  dien  transformer                  read the sequence         |
+                   mmoe  ple  (experts.py)                 share among targets       |
+    towers.py      two towers, for retrieval and pre-ranking                         |
     fusion.py      p_click, p_long_view, watch_sec --> one score                   <-+
 
 A ranker has ``fit(logs, features, until_ms)``, ``predict(batch, candidates) -> {target: (n,)}``,

@@ -106,12 +106,7 @@ class DIN(Ranker):
 
     config: DINConfig
     name = "din"
-
-    def __init__(self, config: DINConfig | None = None) -> None:
-        super().__init__(config or DINConfig())
-
-    def build(self, shape: NetShape) -> DINNet:
-        return DINNet(shape, self.config)
+    Net, Config = DINNet, DINConfig
 
     def attention(self, batch: Batch, candidates: Candidates) -> tuple[Array, Array]:
         """(n, L) item rows of each candidate's behaviour sequence, newest last and -1 padded, and

@@ -87,9 +87,11 @@ class Inputs:
 
 
 class RankerNet(nn.Module):
-    """Embeddings and scales; subclasses add ``forward(inputs) -> (n, targets)`` and ``macs``."""
+    """Embeddings and scales; subclasses add ``forward(inputs) -> (n, targets)`` and ``macs``, and
+    may leave a further loss of the last forward pass in ``extra``."""
 
     macs: int
+    extra: Tensor | None = None
 
     def __init__(self, shape: NetShape, dim: int) -> None:
         super().__init__()
@@ -123,19 +125,22 @@ class RankerNet(nn.Module):
 
 
 class Ranker:
-    """Fit, predict, save and load; a subclass names itself and builds its network."""
+    """Fit, predict, save and load; a subclass names itself, its ``Config`` and its ``Net``, made
+    as ``Net(shape, config)``."""
 
     name: str
+    Config: type
+    Net: type[RankerNet]
     config: Any
 
-    def __init__(self, config: Any) -> None:
-        self.config = config
+    def __init__(self, config: Any = None) -> None:
+        self.config = config or self.Config()
         self.targets: tuple[str, ...] = ()
         self.history = History()
 
     def build(self, shape: NetShape) -> RankerNet:
         """The untrained network."""
-        raise NotImplementedError
+        return self.Net(shape, self.config)
 
     def choose(self, known: Iterable[str]) -> tuple[str, ...]:
         """The targets to be learned, of those that the logs have."""
@@ -172,7 +177,8 @@ class Ranker:
 
         def loss_of(requests: Array) -> Tensor:
             rows = hide_users(learn.take(requests), config.hide_user, chance)
-            return target_loss(self.net(Inputs.of(rows.features)), rows, self.targets)
+            loss = target_loss(self.net(Inputs.of(rows.features)), rows, self.targets)
+            return loss if self.net.extra is None else loss + self.net.extra
 
         def validate() -> float:
             score = self.score_features(valid.features)[main]
@@ -235,7 +241,7 @@ class Ranker:
     @classmethod
     def load(cls, folder: Path, features: FeatureBuilder, config: Any = None) -> Self:
         """A trained ranker, on the features (``FeatureBuilder``) that it was trained with."""
-        return cls(config).restore(folder, features)  # type: ignore[call-arg]
+        return cls(config).restore(folder, features)
 
 
 def main_target(names: Iterable[str]) -> str:

@@ -71,10 +71,8 @@ class TwoTowerChannel(TwoTowerModel):
     """The channel: ``fit`` once, ``retrieve`` for any batch."""
 
     name = "two_tower"
+    Config = TwoTowerConfig
     config: TwoTowerConfig
-
-    def __init__(self, config: TwoTowerConfig | None = None) -> None:
-        super().__init__(config or TwoTowerConfig())
 
     def build(self, shape: NetShape) -> TwoTowerNet:
         return TwoTowerNet(shape, self.config.dim, self.config.hidden, 0, unit=True)

@@ -1,0 +1,163 @@
+"""Rules that hold for every ranker of the zoo, and the crossing layers against naive loops."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from reclab.cascade.batch import read_batch
+from reclab.cascade.ranking.dcn import Cross
+from reclab.cascade.ranking.deep_fm import pair_products
+from reclab.cascade.ranking.dien import AUGRU, auxiliary_loss
+from reclab.cascade.ranking.experts import Experts, Gate
+from reclab.cascade.ranking.features import FeatureBuilder
+from reclab.cascade.ranking.ranker import Inputs
+from reclab.cascade.ranking.training import TrainConfig, target_loss, training_samples
+from reclab.cascade.ranking.x_deep_fm import CIN
+from reclab.cascade.ranking.zoo import RANKERS
+from reclab.core.errors import ConfigError
+from reclab.core.metrics import auc
+from reclab.core.types import Candidates
+from reclab.stores.forward_index import ForwardIndex
+from reclab.stores.user_features import UserFeatures
+from reclab.world import checkerboard
+
+every_ranker = pytest.mark.parametrize("model", RANKERS, ids=lambda model: model.name)
+EXPOSED = TrainConfig(
+    epochs=120,
+    patience=120,
+    batch_rows=128,
+    learning_rate=1e-2,
+    negatives="exposed",
+    valid_share=0.0,
+)
+
+
+def configured(model, **train):
+    config = model.Config()
+    return model(replace(config, train=replace(config.train, **train)))
+
+
+@every_ranker
+def test_a_ranker_overfits_64_rows(model):
+    board = checkerboard(60, 20, 0)
+    logs = replace(board, interactions=board.interactions.take(np.arange(64)))
+    features = FeatureBuilder().fit(board, ForwardIndex(board.items), UserFeatures.build(board))
+    ranker = model(replace(model.Config(), train=EXPOSED))
+    samples = training_samples(logs, features, ranker.config.train)
+    ranker.fit_samples(samples, features, valid=samples)
+    score = ranker.score_features(samples.features)["p_click"]
+    assert auc(samples.targets["p_click"] > 0.5, score) == 1.0
+
+
+@every_ranker
+def test_every_parameter_has_a_gradient(lab, model):
+    features, ranker = lab.trained.parts.features, configured(model, max_rows=3000)
+    samples = training_samples(lab.logs, features, ranker.config.train)
+    ranker.targets = tuple(samples.targets)
+    ranker._start(features, 0)
+    ranker.net.learn_scales(samples.features)
+    ranker.net.train()
+    for table in (ranker.net.user_line, ranker.net.item_line) if model.name != "din" else ():
+        torch.nn.init.normal_(table.weight)
+    loss = target_loss(ranker.net(Inputs.of(samples.features)), samples, ranker.targets)
+    (loss if ranker.net.extra is None else loss + ranker.net.extra).backward()
+    idle = [n for n, w in ranker.net.named_parameters() if w.grad is None or not w.grad.any()]
+    assert not idle
+
+
+@every_ranker
+def test_it_predicts_saves_and_serves_a_batch_as_each_request_alone(lab, model, tmp_path):
+    p = lab.trained.parts
+    ranker = configured(model, max_rows=4000).fit(lab.logs, p.features, p.until_ms)
+    requests = lab.requests(3)
+    rows = np.arange(0, 60, 3)
+    owner = np.repeat(np.arange(3), len(rows))
+    together = ranker.predict(
+        read_batch(requests, p.users, p.index), Candidates(3, owner, np.tile(rows, 3))
+    )
+    ranker.save(tmp_path)
+    again = model.load(tmp_path, p.features, ranker.config)
+    for b, request in enumerate(requests):
+        batch = read_batch([request], p.users, p.index)
+        alone = again.predict(batch, Candidates(1, np.zeros(len(rows), np.int64), rows))
+        for name, values in together.items():
+            assert np.isfinite(values).all()
+            np.testing.assert_allclose(values[owner == b], alone[name], rtol=2e-3, atol=1e-4)
+    assert ranker.macs_per_candidate > 0
+
+
+def test_pair_products_equal_the_sum_over_pairs():
+    fields = torch.randn(4, 5, 3, generator=torch.manual_seed(0))
+    slow = sum(fields[:, f] * fields[:, g] for f in range(5) for g in range(f + 1, 5))
+    assert torch.allclose(pair_products(fields), slow, atol=1e-5)
+
+
+def test_cin_equals_naive_loops():
+    torch.manual_seed(0)
+    cin, fields = CIN(4, (3, 2)), torch.randn(2, 4, 5)
+    with torch.no_grad():
+        fast, sums, below = cin(fields), [], fields
+        for weight in cin.weights:
+            layer = torch.zeros(2, weight.shape[0], 5)
+            for h in range(weight.shape[0]):
+                for i in range(weight.shape[1]):
+                    for j in range(4):
+                        layer[:, h] += weight[h, i, j] * below[:, i] * fields[:, j]
+            sums.append(layer.sum(2))
+            below = layer
+    assert torch.allclose(fast, torch.cat(sums, 1), atol=1e-5)
+
+
+def test_a_cross_layer_equals_naive_loops():
+    torch.manual_seed(0)
+    layer, first, x = Cross(6, 2), torch.randn(3, 6), torch.randn(3, 6)
+    with torch.no_grad():
+        matrix = layer.up.weight @ layer.down.weight
+        slow = torch.zeros(3, 6)
+        for n in range(3):
+            for i in range(6):
+                total = sum(matrix[i, j] * x[n, j] for j in range(6)) + layer.up.bias[i]
+                slow[n, i] = first[n, i] * total + x[n, i]
+        assert torch.allclose(layer(first, x), slow, atol=1e-5)
+
+
+def test_augru_with_full_attention_is_a_gru_and_without_stands_still():
+    torch.manual_seed(0)
+    layer, states, owner = AUGRU(4), torch.randn(2, 5, 4), torch.tensor([0, 1, 1])
+    with torch.no_grad():
+        now = torch.zeros(3, 4)
+        for step in range(5):
+            pushed = layer.past(states[owner, step])
+            gates = layer.gates(now)
+            update = torch.sigmoid(pushed[:, :4] + gates[:, :4])
+            reset = torch.sigmoid(pushed[:, 4:8] + gates[:, 4:])
+            new = torch.tanh(pushed[:, 8:] + reset * layer.new(now))
+            now = (1 - update) * now + update * new
+        assert torch.allclose(layer(states, torch.ones(3, 5), owner), now, atol=1e-5)
+        assert not layer(states, torch.zeros(3, 5), owner).any()
+
+
+def test_the_auxiliary_loss_is_small_when_states_point_at_the_next_item():
+    past = 5 * torch.eye(6).reshape(2, 3, 6)
+    states = past.roll(-1, 1)
+    there = torch.ones(2, 3, dtype=torch.bool)
+    assert auxiliary_loss(states, past, there) < 1.0 < auxiliary_loss(-states, past, there)
+    assert auxiliary_loss(states, past, torch.zeros(2, 3, dtype=torch.bool)) == 0
+
+
+def test_a_gate_mixes_experts_by_weights_that_sum_to_one():
+    torch.manual_seed(0)
+    x, experts, gate = torch.randn(3, 5), Experts(5, 4, 2), Gate(5, 4)
+    with torch.no_grad():
+        made, weights = experts(x), torch.softmax(gate.layer(x), 1)
+        slow = sum(weights[:, e, None] * made[:, e] for e in range(4))
+        assert torch.allclose(gate(x, made), slow, atol=1e-6)
+        assert made.shape == (3, 4, 2)
+
+
+@every_ranker
+def test_wrong_sizes_are_named(model):
+    with pytest.raises(ConfigError, match="dim must be >= 1|dim must be in"):
+        model.Config(dim=0)
