@@ -27,7 +27,7 @@ from reclab.cascade.retrieval.item_cf import ItemCFChannel
 from reclab.cascade.retrieval.merge import MergeStage
 from reclab.cascade.retrieval.popular import PopularChannel
 from reclab.cascade.retrieval.two_tower import TwoTowerChannel
-from reclab.cascade.stages import PreRankStage, RankStage, top_up
+from reclab.cascade.stages import PreRankStage, RankStage, Tiers, top_up
 from reclab.core.errors import DataError, NotBuilt, check, check_int
 from reclab.core.pipeline import run
 from reclab.core.stage import Stage
@@ -84,6 +84,7 @@ class Parts:
     pre_ranker: PreRanker
     ranker: DIN
     fuse: Fusion = field(default_factory=Fusion)
+    duties: Tiers | None = None
     exposures: RecentExposures | None = None
     re_ranker: Callable[[MMRConfig, ForwardIndex], Stage] = MMRStage
     until_ms: int | None = None
@@ -111,7 +112,7 @@ class Cascade:
             PublishedFilter(p.index),
             DuplicateFilter(),
             *([SeenFilter()] if c.hide_seen else []),
-            PreRankStage(p.pre_ranker, keep=c.pre_rank),
+            PreRankStage(p.pre_ranker, keep=c.pre_rank, duties=p.duties),
             RankStage(p.ranker, p.fuse, keep=c.rank),
             p.re_ranker(c.mmr, p.index),
         ]

@@ -42,18 +42,29 @@ def _finite(score: Array, who: str) -> tuple[Array, tuple[str, ...]]:
     return np.where(bad, -np.inf, score), (note,)
 
 
+class Tiers(Protocol):
+    """Who goes first, whatever the score: (n,) small whole numbers, 0 = first."""
+
+    def tiers(self, batch: Batch, candidates: Candidates, score: Array, keep: int) -> Array: ...
+
+
 @dataclass(frozen=True)
 class PreRankStage:
-    """Pre-ranking (粗排): the cheap model's ``keep`` best."""
+    """Pre-ranking (粗排): the cheap model's ``keep`` best; duties may put others first."""
 
     model: Scorer
     keep: int
+    duties: Tiers | None = None
     name: str = "pre_ranking"
 
     def __call__(self, batch: Batch, candidates: Candidates) -> StageResult:
         score, notes = _finite(self.model.score(batch, candidates), "the pre-ranker")
         scored = candidates.with_columns(pre_rank_score=score)
         cost = len(candidates) * self.model.macs_per_candidate / 1e6
+        if self.duties:
+            tier = self.duties.tiers(batch, candidates, score, self.keep)
+            place = candidates.rank_by(score)
+            score = -(tier * np.float64(len(candidates)) + place)
         return replace(keep_top(scored, score, self.keep, "low pre-rank", cost), notes=notes)
 
 

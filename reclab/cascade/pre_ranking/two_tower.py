@@ -8,11 +8,11 @@ tower only asks which item a positive came from. Unlike the ranker it sees nothi
 stages with one score would make the size of the first irrelevant.
 Reference: chapter 2, section 2.2 (2); Covington, Adams, Sargin, RecSys 2016.
 
-Simplified: industry distils it from the ranker and refreshes the vectors every few minutes.
+Simplified: industry refreshes the vectors every few minutes.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -21,10 +21,16 @@ import torch
 
 from reclab.cascade.batch import Batch
 from reclab.cascade.ranking.features import FeatureBuilder
-from reclab.cascade.ranking.ranker import NetShape, main_target
+from reclab.cascade.ranking.ranker import NetShape, Ranker, main_target
 from reclab.cascade.ranking.statistics import ITEM
 from reclab.cascade.ranking.towers import TwoTowerModel, TwoTowerNet
-from reclab.cascade.ranking.training import OneThread, Progress, TrainConfig
+from reclab.cascade.ranking.training import (
+    OneThread,
+    Progress,
+    Samples,
+    TrainConfig,
+    training_samples,
+)
 from reclab.core.errors import NotBuilt, check_int
 from reclab.core.tables import Logs
 from reclab.core.types import Array, Candidates
@@ -70,9 +76,14 @@ class PreRanker(TwoTowerModel):
         features: FeatureBuilder,
         until_ms: int | None = None,
         progress: Progress | None = None,
+        teacher: Ranker | None = None,
     ) -> Self:
-        """Learn from the interactions before ``until_ms``; then all item vectors as of it."""
-        super().fit(logs, features, until_ms, progress)
+        """Learn from the interactions before ``until_ms``; then all item vectors as of it.
+
+        With a ``teacher`` the labels are a ranker's predictions for the same rows (distillation):
+        finer than what happened once, and known for items that were never shown."""
+        samples = training_samples(logs, features, self.config.train, until_ms)
+        self.fit_samples(distilled(samples, teacher) if teacher else samples, features, progress)
         now_ms = int(logs.interactions["time_ms"][-1]) + 1 if until_ms is None else until_ms
         self.refresh(now_ms)
         return self
@@ -98,24 +109,30 @@ class PreRanker(TwoTowerModel):
             raise NotBuilt("PreRanker.score before fit or load")
         if len(self.vectors) < len(self.features.index):
             self.refresh(self.now_ms)
-        users = self.users(batch)
-        return np.einsum(
-            "nd,nd->n", users[candidates.request_row], self.vectors[candidates.item_row]
-        )
+        users = torch.from_numpy(self.users(batch)[candidates.request_row])
+        vectors = torch.from_numpy(self.vectors[candidates.item_row])
+        with OneThread(), torch.inference_mode():
+            return np.asarray(self.net.meet(users, vectors).numpy()[:, 0])
 
     @property
     def macs_per_candidate(self) -> int:
-        """Multiply-adds spent on one candidate: the dot product."""
-        return int(self.vectors.shape[1])
+        """Multiply-adds spent on one candidate: what happens where the towers meet."""
+        return self.net.macs
 
     def save(self, folder: Path) -> None:
         """Write the weights, the item vectors, and the time as of which these are."""
         super().save(folder)
         held = {"now_ms": np.array(self.now_ms), "vectors": self.vectors}
-        save_arrays(folder / "pre_ranker", held)
+        save_arrays(folder / self.name, held)
 
     def restore(self, folder: Path, features: FeatureBuilder) -> Self:
         super().restore(folder, features)
-        held = Arrays(folder / "pre_ranker")
+        held = Arrays(folder / self.name)
         self.now_ms, self.vectors = int(held["now_ms"]), held["vectors"]
         return self
+
+
+def distilled(samples: Samples, teacher: Ranker) -> Samples:
+    """The same rows, labelled with what the teacher predicts for them."""
+    said = teacher.score_features(samples.features)
+    return replace(samples, targets={name: said[name] for name in samples.targets if name in said})

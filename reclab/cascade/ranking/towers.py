@@ -83,8 +83,11 @@ class TwoTowerNet(RankerNet):
     def forward(self, x: Inputs) -> Tensor:
         """(n, 1) scores of every candidate."""
         vectors = self.item_vectors(x.item_row, x.pair[:, : self.item_numbers])
-        scores: Tensor = (self.users(x)[x.request_row] * vectors).sum(1, keepdim=True)
-        return scores
+        return self.meet(self.users(x)[x.request_row], vectors)
+
+    def meet(self, users: Tensor, vectors: Tensor) -> Tensor:
+        """(n, d) and (n, d), row by row -> (n, 1)."""
+        return (users * vectors).sum(1, keepdim=True)
 
 
 class TwoTowerModel(Ranker):

@@ -1,0 +1,43 @@
+"""A shallow network as pre-ranker: one hidden layer over user and item, half of it precomputed.
+
+    score(u, i) = w · relu(A x_u + B y_i) + b        (A x_u once a request, B y_i ahead of time)
+
+A dot product can only say "alike"; one hidden layer can say "alike, unless". What a candidate costs
+is a sum, a maximum and a dot product of the hidden units.
+Reference: Wang, Zhao, Jiang, Zhou, Zhu, Gai, COLD: Towards the Next Generation of Pre-Ranking
+System, DLP-KDD 2020.
+
+Simplified: industry also feeds a few crossed numbers, chosen by what they cost.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from reclab.cascade.pre_ranking.two_tower import PreRanker
+from reclab.cascade.ranking.ranker import NetShape
+from reclab.cascade.ranking.statistics import ITEM
+from reclab.cascade.ranking.towers import TwoTowerNet
+
+
+class ShallowNet(TwoTowerNet):
+    """Two towers that meet in a hidden layer instead of a dot product."""
+
+    def __init__(self, shape: NetShape, dim: int, hidden: int, item_numbers: int) -> None:
+        super().__init__(shape, dim, hidden, item_numbers)
+        self.out = nn.Linear(dim + 1, 1)
+        self.macs = 3 * (dim + 1)
+
+    def meet(self, users: Tensor, vectors: Tensor) -> Tensor:
+        """(n, d), (n, d) -> (n, 1)."""
+        score: Tensor = self.out(torch.relu(users + vectors))
+        return score
+
+
+class ShallowPreRanker(PreRanker):
+    """The pre-ranker with a hidden layer."""
+
+    name = "shallow_pre_ranker"
+
+    def build(self, shape: NetShape) -> TwoTowerNet:
+        width = len(ITEM) if shape.pair_width else 0
+        return ShallowNet(shape, self.config.dim, self.config.hidden, width)
