@@ -69,8 +69,10 @@ def compare(lab: Lab, n: int = 150, split: str = "held_out") -> dict[str, Score]
 
 
 def size_curves(lab: Lab, sizes: Sequence[int] = CURVE) -> dict[str, dict[int, Replay]]:
-    """The funnel replayed with one size varied and the others as wide as it allows."""
-    widest = replace(lab.trained.config, retrieve=1500, pre_rank=1500, rank=200)
+    """The funnel replayed with one size varied and the others as wide as it allows. The list is
+    the best ten by score, so that what is seen is the sizes and not the price of diversity."""
+    by_score = MMRConfig(lam=1.0, category_window=0, creator_window=0)
+    widest = replace(lab.trained.config, retrieve=1500, pre_rank=1500, rank=200, mmr=by_score)
     index = lab.trained.parts.index
 
     def run(**size: int) -> Replay:
