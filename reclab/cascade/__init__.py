@@ -11,7 +11,7 @@
     retrieval/two_tower.py   ┘
                  │
                  ▼
-    filters.py                             published, no duplicate, not shown before
+    filters/published.py ► filters/duplicates.py ► filters/exposed.py    what must not be shown goes
                  ▼
     pre_ranking/two_tower.py               one dot product a candidate        ┐ stages.py
                  ▼                                                            │ holds sizes
