@@ -5,10 +5,18 @@ duplicates.py         first mention of an item in its request
 duplicate_content.py  first mention of its content: one video under two ids
 exposed.py            not shown to this user before (exact)
 exposed_bloom.py      the same from a Bloom filter: little memory, a few wrong drops
+risk.py               harm that is likely: a score by item, or who left at once
+block_list.py         creators and tags that the user has blocked
+compliance.py         age and region against a table of rules
+context.py            network and the time that is left, against the duration
 
-Each is a stage that gives its reason; section 2.2 (1).
+Each is a stage that gives its reason; section 2.2 (1). The cascade always runs published,
+duplicates and (unless switched off) exposed; the others join by ``with_parts(filters=(...))``.
 """
 
+from reclab.cascade.filters.block_list import BlockList, BlockListFilter
+from reclab.cascade.filters.compliance import ComplianceConfig, ComplianceFilter, TagRule
+from reclab.cascade.filters.context import ContextConfig, ContextFilter, usual_left_sec
 from reclab.cascade.filters.duplicate_content import (
     ContentConfig,
     DuplicateContentFilter,
@@ -24,20 +32,32 @@ from reclab.cascade.filters.exposed_bloom import (
 )
 from reclab.cascade.filters.published import PublishedFilter
 from reclab.cascade.filters.reasons import drop, drop_because
+from reclab.cascade.filters.risk import RiskConfig, RiskFilter, left_at_once
 
 __all__ = [
+    "BlockList",
+    "BlockListFilter",
     "BloomConfig",
-    "SeenBloom",
-    "SeenBloomFilter",
-    "false_positive_rates",
+    "ComplianceConfig",
+    "ComplianceFilter",
     "ContentConfig",
+    "ContextConfig",
+    "ContextFilter",
     "DuplicateContentFilter",
-    "content_key",
     "DuplicateFilter",
     "PublishedFilter",
+    "RiskConfig",
+    "RiskFilter",
+    "SeenBloom",
+    "SeenBloomFilter",
     "SeenFilter",
+    "TagRule",
+    "content_key",
     "drop",
     "drop_because",
+    "false_positive_rates",
     "first_mention",
+    "left_at_once",
     "seen_before",
+    "usual_left_sec",
 ]
