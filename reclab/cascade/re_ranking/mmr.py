@@ -107,7 +107,7 @@ def _greedy(
     gain = np.full_like(score, -np.inf)
     np.multiply(score, np.float32(lam), out=gain, where=score > -np.inf)
     marginal, likest = gain.copy(), np.zeros(0, np.float32)
-    windows = _Windows(rules, n_requests)
+    windows = Windows(rules, n_requests)
     order, value = np.full((n_requests, k), -1), np.zeros((n_requests, k), np.float32)
     pushed, broke = np.zeros(score.shape, bool), np.zeros((n_requests, k), bool)
     for t in range(k):
@@ -132,7 +132,7 @@ def _greedy(
     return Lists(order, value, pushed, (broke & real).sum(1))
 
 
-class _Windows:
+class Windows:
     """The groups of the cards placed so far, by rule and request. Plain lists: a window is short,
     and one request must not pay for arrays."""
 
@@ -211,9 +211,15 @@ class MMRStage:
         tags = item.get("tags", np.full((len(candidates), 1), -1))
         vectors = tag_vectors(tags, table)
         rules = self._rules(tags[:, 0], item.get("author_id"), table)
-        lists = mmr_batch(score, vectors, wanted, c.lam, rules)
-        cost = score.size * vectors.shape[2] * lists.order.shape[1] / 1e6
+        lists, cost = self._choose(score, vectors, wanted, rules)
         return _result(candidates, table, lists, _notes(lists, rules), cost)
+
+    def _choose(
+        self, score: Array, vectors: Array, wanted: Array, rules: Sequence[Rule]
+    ) -> tuple[Lists, float]:
+        """The lists, and what they cost in millions of multiply-adds."""
+        lists = mmr_batch(score, vectors, wanted, self.config.lam, rules)
+        return lists, score.size * vectors.shape[2] * lists.order.shape[1] / 1e6
 
     def _rules(self, category: Array, creator: Array | None, table: Array) -> list[Rule]:
         """The windows that are switched on and whose column the items have."""
