@@ -3,6 +3,7 @@
 mmr.py           relevance against similarity to what is already in the list (MMR)
 dpp.py           relevance and the volume that the list spans (determinantal point process)
 windows.py       at most so many cards of one category or creator in any window of the list
+list_metrics.py  diversity, novelty, fairness and balance of whole lists
 """
 
 from reclab.cascade.re_ranking.dpp import DPPConfig, DPPStage, dpp, dpp_batch
