@@ -73,7 +73,8 @@ class CascadeConfig:
 
 @dataclass
 class Parts:
-    """What was fitted; shared by cascades that differ in config only."""
+    """What was fitted; shared by cascades that differ in config only. ``filters`` run after the
+    cascade's own, in order: block list, compliance, whatever ``cascade.filters`` has."""
 
     index: ForwardIndex
     users: UserFeatures
@@ -85,6 +86,7 @@ class Parts:
     ranker: DIN
     fuse: Fusion = field(default_factory=Fusion)
     exposures: RecentExposures | None = None
+    filters: tuple[Stage, ...] = ()
     re_ranker: Callable[[MMRConfig, ForwardIndex], Stage] = MMRStage
     until_ms: int | None = None
 
@@ -111,6 +113,7 @@ class Cascade:
             PublishedFilter(p.index),
             DuplicateFilter(),
             *([SeenFilter()] if c.hide_seen else []),
+            *p.filters,
             PreRankStage(p.pre_ranker, keep=c.pre_rank),
             RankStage(p.ranker, p.fuse, keep=c.rank),
             p.re_ranker(c.mmr, p.index),

@@ -1,11 +1,20 @@
 """cascade.pipeline: conservation, one equals many, bad input, and parts that fail."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from reclab.cascade import Cascade, CascadeConfig
+from reclab.cascade.filters import (
+    BlockList,
+    BlockListFilter,
+    ComplianceConfig,
+    ComplianceFilter,
+    TagRule,
+)
+from reclab.cascade.re_ranking import DPPConfig, DPPStage
 from reclab.core.errors import ConfigError, DataError, NotBuilt
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Request
@@ -216,3 +225,35 @@ def test_the_first_epoch_counts_whatever_the_scale_of_its_validation():
 
     assert _is_best([-7.0]) and _is_best([-7.0, -6.0])
     assert not _is_best([-6.0, -7.0])
+
+
+def test_further_filters_join_after_the_cascades_own(lab, cascade):
+    """What a user has blocked, and what no rule allows, is in no list of that user."""
+    parts, request = cascade.parts, lab.requests(1)[0]
+    before, plain = cascade.recommend(request)
+    creator = int(parts.index["author_id"][before.item_row[0]])
+    blocks, rule = BlockList(), TagRule(int(parts.index["tags"][before.item_row[1], 0]), 100)
+    blocks.block(request.user_id, creator=creator)
+    strict = cascade.with_parts(
+        filters=(
+            BlockListFilter(blocks, parts.index),
+            ComplianceFilter(ComplianceConfig((rule,)), parts.index, parts.users),
+        )
+    )
+    slate, trace = strict.recommend(request)
+    assert len(slate) == 10
+    assert not (parts.index["author_id"][slate.item_row] == creator).any()
+    assert not (parts.index["tags"][slate.item_row] == rule.tag).any()
+    names = [stage.name for stage in trace.stages]
+    own = [stage.name for stage in plain.stages]
+    at = own.index("pre_ranking")
+    assert names == [*own[:at], "block_list", "compliance", *own[at:]]
+    assert trace.why_dropped(int(before.item_row[0])) == ("block_list", "blocked creator")
+
+
+def test_the_list_can_be_chosen_by_volume_instead(lab, cascade):
+    request = lab.requests(1)[0]
+    spread = cascade.with_parts(re_ranker=partial(DPPStage, dpp=DPPConfig(theta=0.3)))
+    slate, trace = spread.recommend(request)
+    assert len(slate) == 10 and trace.stages[-1].name == "re_ranking"
+    assert slate.item_id.tolist() != cascade.recommend(request)[0].item_id.tolist()
