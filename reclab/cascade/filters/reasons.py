@@ -19,8 +19,9 @@ def drop(candidates: Candidates, keep: Array, reason: str) -> StageResult:
 
 def drop_because(candidates: Candidates, why: Array, reasons: Sequence[str]) -> StageResult:
     """Split where there are several reasons: ``why`` (n,) indexes ``reasons``, -1 = keep."""
-    lost = candidates.take(why >= 0).with_columns(reason=why[why >= 0].astype(np.int16))
-    kept = candidates.take(why < 0) if len(lost) else candidates
+    out = (why >= 0).nonzero()[0]
+    lost = candidates.take(out).with_columns(reason=why.take(out).astype(np.int16))
+    kept = candidates.take(why < 0) if len(out) else candidates
     return _noted(candidates, StageResult(kept, lost, tuple(reasons)), " or ".join(reasons))
 
 

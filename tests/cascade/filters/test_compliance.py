@@ -10,6 +10,7 @@ from reclab.cascade.filters.compliance import (
     ComplianceFilter,
     TagRule,
     offence,
+    verdicts,
 )
 from reclab.core.errors import ConfigError
 from reclab.core.tables import Logs, Table
@@ -97,7 +98,8 @@ def test_equals_reading_the_rules_one_by_one(rules, cases):
         banned = [rule.banned_regions for rule in bound if rule.banned_regions]
         out = any(where < 0 or where in regions for regions in banned)
         expected.append(0 if young else 1 if out else -1)
-    assert offence(tags, age, region, rules).tolist() == expected
+    verdict = verdicts(age, region, rules)
+    assert offence(np.arange(len(cases)), tags, verdict).tolist() == expected
 
 
 @pytest.mark.parametrize(
