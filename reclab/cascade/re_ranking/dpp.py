@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from reclab.cascade.re_ranking.mmr import HOPELESS, Lists, MMRStage, Windows
+from reclab.cascade.re_ranking.mmr import HOPELESS, Lists, MMRStage, Windows, mended
 from reclab.cascade.re_ranking.windows import Rule
 from reclab.core.errors import check_float
 from reclab.core.types import Array
@@ -62,8 +62,7 @@ def dpp_batch(
     (B, n, d) of unit length, or zero: unlike every other; ``k`` cards for all requests or (B,) for
     each.
 
-    ``value`` is what a card added to log det L. Windows turn a card away when another one breaks
-    no rule, as in MMR; but a list that ran into a dead end is relaxed, no other order is searched.
+    ``value`` is what a card added to log det L. Windows hold wherever they can, as in MMR.
     """
     (n_requests, n), every = score.shape, np.arange(len(score))
     wanted = np.broadcast_to(np.asarray(k, np.int64), n_requests)
@@ -88,7 +87,19 @@ def dpp_batch(
         rows[:, t] = _row(vectors, rows[:, :t], rest, pick)
         rest = np.maximum(rest - np.square(rows[:, t]), np.float32(JITTER))
         worth[every, pick] = -np.inf
-    return _lists(order, value, pushed, broke, wanted)
+    lists = _lists(order, value, pushed, broke, wanted)
+    for b, cards in mended(lists, score, wanted, rules):
+        lists.value[b, : len(cards)] = _gains(score[b, cards], vectors[b, cards], alpha)
+    return lists
+
+
+def _gains(score: Array, vectors: Array, alpha: float) -> Array:
+    """(k,) what each card of a list adds to log det L, given the cards before it: the squared
+    diagonal of the Cholesky factor is the r of the cards."""
+    similar = (vectors @ vectors.T).astype(np.float64)
+    np.fill_diagonal(similar, 1 + JITTER)
+    rest = np.square(np.diag(np.linalg.cholesky(similar)))
+    return np.asarray(2 * alpha * score + np.log(rest), np.float32)
 
 
 def _row(vectors: Array, rows: Array, rest: Array, pick: Array) -> Array:

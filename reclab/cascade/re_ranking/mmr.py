@@ -7,7 +7,7 @@ on category and creator. Reference: Carbonell and Goldstein 1998.
 Simplified: industry learns the trade-off per user, or the list as a whole (list-wise, DPP).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import NamedTuple
@@ -83,6 +83,16 @@ def mmr_batch(
     """
     wanted = np.broadcast_to(np.asarray(k, np.int64), len(score))
     lists = _greedy(score, vectors, wanted, lam, rules)
+    for b, cards in mended(lists, score, wanted, rules):
+        lists.value[b, : len(cards)] = _values(score[b, cards], vectors[b, cards], lam)
+    return lists
+
+
+def mended(
+    lists: Lists, score: Array, wanted: Array, rules: Sequence[Rule]
+) -> Iterator[tuple[int, Array]]:
+    """Search an order that breaks no window for the requests whose list breaks one, put it into
+    ``lists``, and give request and cards. ``score`` (B, n), ``wanted`` (B,)."""
     for b in np.flatnonzero(lists.relaxed):
         real = np.flatnonzero(score[b] > -np.inf)
         mine = [(rule.group[b, real], rule.window, rule.cap) for rule in rules]
@@ -91,10 +101,8 @@ def mmr_batch(
             continue
         order = search(score[b, real], mine, length)
         if order is not None:
-            chosen = real[order]
-            lists.order[b, :length], lists.relaxed[b] = chosen, 0
-            lists.value[b, :length] = _values(score[b, chosen], vectors[b, chosen], lam)
-    return lists
+            lists.order[b, :length], lists.relaxed[b] = real[order], 0
+            yield int(b), real[order]
 
 
 def _greedy(

@@ -142,6 +142,20 @@ def test_an_answer_does_not_depend_on_the_others_in_the_batch(n_groups):
         assert together.relaxed[b] == alone.relaxed[0]
 
 
+def test_a_dead_end_is_left_by_another_order_with_its_own_gains():
+    """Two of group 0 first would leave three of group 0 for two places apart."""
+    group = np.array([[0, 0, 0, 1, 1]])
+    score = np.array([[0.1, 0.2, 0.3, 0.9, 0.8]], np.float32)
+    vectors = some(1, 5, 4, seed=6)[1]
+    rules = [Rule(group, 2, 1)]
+    lists = dpp_batch(score, vectors, 5, 3.0, rules)
+    order = lists.order[0]
+    assert group[0, order].tolist() == [0, 1, 0, 1, 0] and lists.relaxed[0] == 0
+    whole = kernel(score[0], vectors[0], 3.0)
+    added = [log_det(whole, order[: t + 1]) for t in range(5)]
+    np.testing.assert_allclose(np.cumsum(lists.value[0]), added, atol=1e-4)
+
+
 # -- the stage ------------------------------------------------------------------------------
 
 
