@@ -10,9 +10,19 @@ from reclab.cascade import Cascade, CascadeConfig
 from reclab.cascade.filters import (
     BlockList,
     BlockListFilter,
+    BloomConfig,
     ComplianceConfig,
     ComplianceFilter,
+    ContextConfig,
+    ContextFilter,
+    DuplicateContentFilter,
+    RiskConfig,
+    RiskFilter,
+    SeenBloom,
+    SeenBloomFilter,
     TagRule,
+    left_at_once,
+    usual_left_sec,
 )
 from reclab.cascade.re_ranking import DPPConfig, DPPStage
 from reclab.core.errors import ConfigError, DataError, NotBuilt
@@ -249,6 +259,30 @@ def test_further_filters_join_after_the_cascades_own(lab, cascade):
     at = own.index("pre_ranking")
     assert names == [*own[:at], "block_list", "compliance", *own[at:]]
     assert trace.why_dropped(int(before.item_row[0])) == ("block_list", "blocked creator")
+
+
+def test_all_filters_together_account_for_every_candidate(lab, cascade):
+    """And the answer of a batch is that of each request alone."""
+    parts, shown, requests = cascade.parts, lab.logs.interactions, lab.requests(6)
+    seen = SeenBloom(BloomConfig(n=len(shown), p=0.001))
+    seen.add(shown["user_id"], shown["video_id"])
+    risk, left = left_at_once(shown, parts.index), usual_left_sec(shown, parts.users)
+    rules = ComplianceConfig((TagRule(2, 18), TagRule(3, banned_regions=tuple(range(30)))))
+    extra = (
+        DuplicateContentFilter(parts.index),
+        SeenBloomFilter(seen, parts.index),
+        RiskFilter(risk, RiskConfig(threshold=0.2)),
+        ComplianceFilter(rules, parts.index, parts.users),
+        ContextFilter(parts.index, left, ContextConfig(max_mobile_sec=30, ratio=1.0)),
+    )
+    strict = cascade.with_parts(filters=extra)
+    together, trace = strict.recommend_batch(requests)
+    ever = trace.stages[0].n_kept + len(trace.stages[0].dropped)
+    lost = {stage.name: len(stage.dropped) for stage in trace.stages}
+    assert ever == sum(lost.values()) + trace.stages[-1].n_kept
+    assert min(lost[name] for name in ("risk", "compliance", "context")) > 0
+    for many, request in zip(together, requests, strict=True):
+        assert many.item_id.tolist() == strict.recommend(request)[0].item_id.tolist()
 
 
 def test_the_list_can_be_chosen_by_volume_instead(lab, cascade):
