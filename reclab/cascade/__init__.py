@@ -11,13 +11,16 @@
     retrieval/two_tower.py   ┘
                  │
                  ▼
-    filters.py                             published, no duplicate, not shown before
+    filters/published.py ► filters/duplicates.py ► filters/exposed.py    what must not be shown
+      and as wanted  filters/duplicate_content.py, filters/exposed_bloom.py, filters/risk.py,
+      filters/block_list.py, filters/compliance.py, filters/context.py
                  ▼
     pre_ranking/two_tower.py               one dot product a candidate        ┐ stages.py
                  ▼                                                            │ holds sizes
     ranking/features.py ► ranking/din.py ► ranking/fusion.py                  ┘ and models
                  ▼
     re_ranking/mmr.py (re_ranking/windows.py)    from the best items to the best list
+      or re_ranking/dpp.py, judged by re_ranking/list_metrics.py
                  ▼
     Slate, Trace                           every dropped candidate has a stage and a reason
 

@@ -73,7 +73,8 @@ class CascadeConfig:
 
 @dataclass
 class Parts:
-    """What was fitted; shared by cascades that differ in config only."""
+    """What was fitted; shared by cascades that differ in config only. ``filters`` run after the
+    cascade's own, in order: block list, compliance, whatever ``cascade.filters`` has."""
 
     index: ForwardIndex
     users: UserFeatures
@@ -86,6 +87,7 @@ class Parts:
     fuse: Fusion = field(default_factory=Fusion)
     duties: Tiers | None = None
     exposures: RecentExposures | None = None
+    filters: tuple[Stage, ...] = ()
     re_ranker: Callable[[MMRConfig, ForwardIndex], Stage] = MMRStage
     until_ms: int | None = None
 
@@ -112,6 +114,7 @@ class Cascade:
             PublishedFilter(p.index),
             DuplicateFilter(),
             *([SeenFilter()] if c.hide_seen else []),
+            *p.filters,
             PreRankStage(p.pre_ranker, keep=c.pre_rank, duties=p.duties),
             RankStage(p.ranker, p.fuse, keep=c.rank),
             p.re_ranker(c.mmr, p.index),

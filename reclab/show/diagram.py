@@ -111,7 +111,7 @@ def _box_of(stage: Any, counted: StageTrace | None) -> Box:
 
 
 def _file(part: Any) -> str:
-    """``reclab/cascade/filters.py``: the path from the folder that holds the package."""
+    """``reclab/cascade/batch.py``: the path from the folder that holds the package."""
     kind = part if inspect.isfunction(part) else type(part)
     try:
         path = Path(inspect.getfile(kind))

@@ -1,11 +1,30 @@
 """cascade.pipeline: conservation, one equals many, bad input, and parts that fail."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from reclab.cascade import Cascade, CascadeConfig
+from reclab.cascade.filters import (
+    BlockList,
+    BlockListFilter,
+    BloomConfig,
+    ComplianceConfig,
+    ComplianceFilter,
+    ContextConfig,
+    ContextFilter,
+    DuplicateContentFilter,
+    RiskConfig,
+    RiskFilter,
+    SeenBloom,
+    SeenBloomFilter,
+    TagRule,
+    left_at_once,
+    usual_left_sec,
+)
+from reclab.cascade.re_ranking import DPPConfig, DPPStage
 from reclab.core.errors import ConfigError, DataError, NotBuilt
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Request
@@ -216,3 +235,59 @@ def test_the_first_epoch_counts_whatever_the_scale_of_its_validation():
 
     assert _is_best([-7.0]) and _is_best([-7.0, -6.0])
     assert not _is_best([-6.0, -7.0])
+
+
+def test_further_filters_join_after_the_cascades_own(lab, cascade):
+    """What a user has blocked, and what no rule allows, is in no list of that user."""
+    parts, request = cascade.parts, lab.requests(1)[0]
+    before, plain = cascade.recommend(request)
+    creator = int(parts.index["author_id"][before.item_row[0]])
+    blocks, rule = BlockList(), TagRule(int(parts.index["tags"][before.item_row[1], 0]), 100)
+    blocks.block(request.user_id, creator=creator)
+    strict = cascade.with_parts(
+        filters=(
+            BlockListFilter(blocks, parts.index),
+            ComplianceFilter(ComplianceConfig((rule,)), parts.index, parts.users),
+        )
+    )
+    slate, trace = strict.recommend(request)
+    assert len(slate) == 10
+    assert not (parts.index["author_id"][slate.item_row] == creator).any()
+    assert not (parts.index["tags"][slate.item_row] == rule.tag).any()
+    names = [stage.name for stage in trace.stages]
+    own = [stage.name for stage in plain.stages]
+    at = own.index("pre_ranking")
+    assert names == [*own[:at], "block_list", "compliance", *own[at:]]
+    assert trace.why_dropped(int(before.item_row[0])) == ("block_list", "blocked creator")
+
+
+def test_all_filters_together_account_for_every_candidate(lab, cascade):
+    """And the answer of a batch is that of each request alone."""
+    parts, shown, requests = cascade.parts, lab.logs.interactions, lab.requests(6)
+    seen = SeenBloom(BloomConfig(n=len(shown), p=0.001))
+    seen.add(shown["user_id"], shown["video_id"])
+    risk, left = left_at_once(shown, parts.index), usual_left_sec(shown, parts.users)
+    rules = ComplianceConfig((TagRule(2, 18), TagRule(3, banned_regions=tuple(range(30)))))
+    extra = (
+        DuplicateContentFilter(parts.index),
+        SeenBloomFilter(seen, parts.index),
+        RiskFilter(risk, RiskConfig(threshold=0.2)),
+        ComplianceFilter(rules, parts.index, parts.users),
+        ContextFilter(parts.index, left, ContextConfig(max_mobile_sec=30, ratio=1.0)),
+    )
+    strict = cascade.with_parts(filters=extra)
+    together, trace = strict.recommend_batch(requests)
+    ever = trace.stages[0].n_kept + len(trace.stages[0].dropped)
+    lost = {stage.name: len(stage.dropped) for stage in trace.stages}
+    assert ever == sum(lost.values()) + trace.stages[-1].n_kept
+    assert min(lost[name] for name in ("risk", "compliance", "context")) > 0
+    for many, request in zip(together, requests, strict=True):
+        assert many.item_id.tolist() == strict.recommend(request)[0].item_id.tolist()
+
+
+def test_the_list_can_be_chosen_by_volume_instead(lab, cascade):
+    request = lab.requests(1)[0]
+    spread = cascade.with_parts(re_ranker=partial(DPPStage, dpp=DPPConfig(theta=0.3)))
+    slate, trace = spread.recommend(request)
+    assert len(slate) == 10 and trace.stages[-1].name == "re_ranking"
+    assert slate.item_id.tolist() != cascade.recommend(request)[0].item_id.tolist()

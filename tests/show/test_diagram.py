@@ -60,9 +60,9 @@ def test_counts_of_a_batch_are_given_a_request() -> None:
 
 
 def test_boxes_are_named_by_the_file_of_the_stage_or_of_its_model(drawn: Diagram) -> None:
-    assert [box.file for box in drawn.boxes[1:]] == ["reclab/cascade/filters.py"] * 2
-    assert drawn.boxes[0].inside == ["reclab/cascade/filters.py"]
-    assert drawn.html().count('href="../../reclab/cascade/filters.py"') == 3
+    assert [box.file for box in drawn.boxes[1:]] == ["reclab/cascade/filters/duplicates.py"] * 2
+    assert drawn.boxes[0].inside == ["reclab/cascade/filters/duplicates.py"]
+    assert drawn.html().count('href="../../reclab/cascade/filters/duplicates.py"') == 3
     assert drawn.boxes[1].about == "Keep the first mention of an item in each request."
 
 

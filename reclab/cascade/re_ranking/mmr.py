@@ -7,7 +7,7 @@ on category and creator. Reference: Carbonell and Goldstein 1998.
 Simplified: industry learns the trade-off per user, or the list as a whole (list-wise, DPP).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import NamedTuple
@@ -83,6 +83,16 @@ def mmr_batch(
     """
     wanted = np.broadcast_to(np.asarray(k, np.int64), len(score))
     lists = _greedy(score, vectors, wanted, lam, rules)
+    for b, cards in mended(lists, score, wanted, rules):
+        lists.value[b, : len(cards)] = _values(score[b, cards], vectors[b, cards], lam)
+    return lists
+
+
+def mended(
+    lists: Lists, score: Array, wanted: Array, rules: Sequence[Rule]
+) -> Iterator[tuple[int, Array]]:
+    """Search an order that breaks no window for the requests whose list breaks one, put it into
+    ``lists``, and give request and cards. ``score`` (B, n), ``wanted`` (B,)."""
     for b in np.flatnonzero(lists.relaxed):
         real = np.flatnonzero(score[b] > -np.inf)
         mine = [(rule.group[b, real], rule.window, rule.cap) for rule in rules]
@@ -91,10 +101,8 @@ def mmr_batch(
             continue
         order = search(score[b, real], mine, length)
         if order is not None:
-            chosen = real[order]
-            lists.order[b, :length], lists.relaxed[b] = chosen, 0
-            lists.value[b, :length] = _values(score[b, chosen], vectors[b, chosen], lam)
-    return lists
+            lists.order[b, :length], lists.relaxed[b] = real[order], 0
+            yield int(b), real[order]
 
 
 def _greedy(
@@ -107,7 +115,7 @@ def _greedy(
     gain = np.full_like(score, -np.inf)
     np.multiply(score, np.float32(lam), out=gain, where=score > -np.inf)
     marginal, likest = gain.copy(), np.zeros(0, np.float32)
-    windows = _Windows(rules, n_requests)
+    windows = Windows(rules, n_requests)
     order, value = np.full((n_requests, k), -1), np.zeros((n_requests, k), np.float32)
     pushed, broke = np.zeros(score.shape, bool), np.zeros((n_requests, k), bool)
     for t in range(k):
@@ -132,7 +140,7 @@ def _greedy(
     return Lists(order, value, pushed, (broke & real).sum(1))
 
 
-class _Windows:
+class Windows:
     """The groups of the cards placed so far, by rule and request. Plain lists: a window is short,
     and one request must not pay for arrays."""
 
@@ -211,9 +219,15 @@ class MMRStage:
         tags = item.get("tags", np.full((len(candidates), 1), -1))
         vectors = tag_vectors(tags, table)
         rules = self._rules(tags[:, 0], item.get("author_id"), table)
-        lists = mmr_batch(score, vectors, wanted, c.lam, rules)
-        cost = score.size * vectors.shape[2] * lists.order.shape[1] / 1e6
+        lists, cost = self._choose(score, vectors, wanted, rules)
         return _result(candidates, table, lists, _notes(lists, rules), cost)
+
+    def _choose(
+        self, score: Array, vectors: Array, wanted: Array, rules: Sequence[Rule]
+    ) -> tuple[Lists, float]:
+        """The lists, and what they cost in millions of multiply-adds."""
+        lists = mmr_batch(score, vectors, wanted, self.config.lam, rules)
+        return lists, score.size * vectors.shape[2] * lists.order.shape[1] / 1e6
 
     def _rules(self, category: Array, creator: Array | None, table: Array) -> list[Rule]:
         """The windows that are switched on and whose column the items have."""

@@ -5,27 +5,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reclab.cascade import filters
-from reclab.cascade.batch import Batch
-from reclab.cascade.filters import DuplicateFilter, PublishedFilter, SeenFilter, first_mention
+from reclab.cascade.filters import (
+    DuplicateFilter,
+    PublishedFilter,
+    SeenFilter,
+    duplicates,
+    exposed,
+    first_mention,
+)
 from reclab.core.pipeline import run
 from reclab.core.stage import StageResult
 from reclab.core.tables import Table
 from reclab.core.types import Candidates
 from reclab.stores.forward_index import ForwardIndex
-
-
-def batch_with(seen: list[list[int]], time_ms: int = 0) -> Batch:
-    n = len(seen)
-    starts = np.cumsum([0, *map(len, seen)])
-    rows = np.array([row for one in seen for row in one], np.int64)
-    none = np.zeros(n, np.int64)
-    return Batch((), none, none + time_ms, none, np.full((n, 5), -1), starts, rows)
-
-
-def candidates_of(rows: list[list[int]]) -> Candidates:
-    request = np.repeat(np.arange(len(rows)), list(map(len, rows)))
-    return Candidates(len(rows), request, np.array([r for one in rows for r in one], np.int64))
+from tests.cascade.filters.contract import batch_with, candidates_of
 
 
 class Source:
@@ -54,7 +47,7 @@ def test_marks_and_sorting_agree_on_first_mentions(monkeypatch):
     chance = np.random.default_rng(0)
     many = candidates_of(chance.integers(0, 3000, (4, 1500)).tolist())
     by_mark = first_mention(many)
-    monkeypatch.setattr(filters, "MARKS", 0)
+    monkeypatch.setattr(duplicates, "MARKS", 0)
     np.testing.assert_array_equal(by_mark, first_mention(many))
     assert 0 < by_mark.sum() < len(by_mark)
 
@@ -63,11 +56,11 @@ def test_marks_and_sorting_agree_on_first_mentions(monkeypatch):
 @settings(deadline=None)
 @given(rows=ROWS, seen=ROWS)
 def test_exactly_the_exposed_are_dropped(marks, rows, seen):
-    before, filters.MARKS = filters.MARKS, marks
+    before, exposed.MARKS = exposed.MARKS, marks
     try:
         result = SeenFilter()(batch_with(seen), candidates_of(rows))
     finally:
-        filters.MARKS = before
+        exposed.MARKS = before
     for b in range(3):
         kept = result.kept.item_row[result.kept.request_row == b].tolist()
         assert kept == [item for item in rows[b] if item not in seen[b]]
