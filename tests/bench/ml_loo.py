@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ RECENT = ItemCFConfig(
 SWING = SwingConfig(
     **WHOLE, position_decay=0.8, weigh_users=False, users_per_item=200, items_per_user=1000
 )
-ALS = ALSConfig(dim=64, alpha=1.0, ridge=10.0, popularity=0.25)
+ALS = ALSConfig(dim=64, alpha=1.0, ridge=10.0, position_decay=0.95)
+EVEN = replace(ALS, position_decay=1.0)  # every like counts the same, as in the paper
 
 
 def folder() -> Path:
@@ -90,7 +92,8 @@ def measure(data: Path | None = None, tuning: bool = False) -> dict[str, dict[st
         "item-CF, cosine": ItemCFChannel(COSINE),
         "item-CF, recent": ItemCFChannel(RECENT),
         "Swing": SwingChannel(SWING),
-        "ALS": ALSChannel(ALS),
+        "ALS, all likes alike": ALSChannel(EVEN),
+        "ALS, recent": ALSChannel(ALS),
     }
     return {name: measure_one(channel, tests) for name, channel in channels.items()}
 

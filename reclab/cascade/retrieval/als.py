@@ -11,7 +11,7 @@ G = sum_i z_i v_i v_i', so a sweep costs the likes, not the pairs:
     (G + ridge I + sum over liked i of (1 + a - z_i) v_i v_i') x_u = sum over liked i of (1 + a) v_i
 
 A request solves the same for its user's history, so users who are new and likes that are fresh are
-answered without a new fit. Search is the inner product x_u · v_i over a vector index.
+answered without a new fit; there the l-th latest like fades to d^l of a like. Search is the inner product x_u · v_i over a vector index.
 
 References: Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM
 2008; He et al., "Fast Matrix Factorization for Online Recommendation", SIGIR 2016 (z_i).
@@ -54,6 +54,9 @@ class ALSConfig:
     """pull of the vectors to zero (0.1-1000)"""
     popularity: float = 0.0
     """p: 0, every pair without a like weighs 1; up to 1, popular items not liked weigh more"""
+    position_decay: float = 0.95
+    """d: the l-th latest like of a request's history weighs d^l of a like, the rest of its weight
+    is that of a pair without one (0.8-1)"""
     seed: int = 0
     """of the first item vectors"""
 
@@ -62,6 +65,7 @@ class ALSConfig:
         check_int("ALSConfig.sweeps", self.sweeps, 1, 1000, "10")
         check_float("ALSConfig.alpha", self.alpha, 0.0, 1e6, "1-100")
         check_float("ALSConfig.ridge", self.ridge, 1e-6, 1e6, "0.1-1000")
+        check_float("ALSConfig.position_decay", self.position_decay, 0.0, 1.0, "0.9-1")
         check_float("ALSConfig.popularity", self.popularity, 0.0, 1.0, "0-0.5")
 
 
@@ -109,32 +113,44 @@ class ALSChannel:
         return solved
 
     def _solve(
-        self, liked: Array, other: Array, gram: Array, z_row: Array, z_other: Array
+        self,
+        liked: Array,
+        other: Array,
+        gram: Array,
+        z_row: Array,
+        z_other: Array,
+        fade: Array | float = 1.0,
     ) -> Array:
         """(R, d) the formula above for rows that like ``liked`` (R, L), positions in ``other``
-        (C, d), -1 padded. A pair without a like weighs ``z_row`` (R,) times ``z_other`` (C,)."""
+        (C, d), -1 padded. A pair without a like weighs ``z_row`` (R,) times ``z_other`` (C,).
+        ``fade`` (R, L) 1 … 0: from a like to a pair without one."""
         c, there = self.config, (liked >= 0)[..., None]
         v = np.where(there, other[liked], np.float32(0))
-        extra = (1 + c.alpha) - z_row[:, None, None] * z_other[liked][..., None]
+        extra = ((1 + c.alpha) - z_row[:, None] * z_other[liked]) * fade
         free = z_row[:, None, None] * gram + c.ridge * np.eye(c.dim, dtype=np.float32)
-        right = np.float32(1 + c.alpha) * v.sum(1)
+        weight = np.broadcast_to(np.float32(1 + c.alpha) * fade, liked.shape)
+        right = np.einsum("rl,rld->rd", weight.astype(np.float32), v)
         # torch, since NumPy's threads cost more than they do on many small products
         with OneThread():
-            weighted = torch.from_numpy(v * extra.astype(np.float32))
+            weighted = torch.from_numpy(v * extra.astype(np.float32)[..., None])
             left = torch.baddbmm(torch.from_numpy(free), weighted.mT, torch.from_numpy(v))
             return torch.linalg.solve(left, torch.from_numpy(right)).numpy()
 
     def users(self, history: Array) -> Array:
-        """(B, d) vectors of users who like the items of ``history`` (B, L) rows, -1 padded; items
-        that came after the fit are left out, repetitions count once."""
-        liked = np.sort(np.where(history < len(self._items), history, -1), axis=1)
+        """(B, d) vectors of users who like the items of ``history`` (B, L) rows, newest last, -1
+        padded; items that came after the fit are left out, of repetitions the newest counts."""
+        width = history.shape[1]
+        age = np.arange(width)[::-1]
+        key = np.sort(np.where(history < len(self._items), history, -1) * width + age, axis=1)
+        liked, fade = key // width, self.config.position_decay ** (key % width)
         liked[:, 1:][liked[:, 1:] == liked[:, :-1]] = -1
         found = np.zeros((len(liked), self.config.dim), np.float32)
-        block = max(1, CELLS // max(1, liked.shape[1] * self.config.dim))
+        block = max(1, CELLS // max(1, width * self.config.dim))
+        held = self._items, self._gram
         for start in range(0, len(liked) if len(self._items) else 0, block):
-            some = liked[start : start + block]
-            one = np.ones(len(some), np.float32)
-            found[start : start + block] = self._solve(some, self._items, self._gram, one, self._z)
+            part = slice(start, start + block)
+            one = np.ones(len(liked[part]), np.float32)
+            found[part] = self._solve(liked[part], *held, one, self._z, fade[part])
         return found
 
     def retrieve(self, batch: Batch, k: int) -> tuple[Array, Array]:

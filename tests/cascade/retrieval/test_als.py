@@ -19,7 +19,7 @@ from tests.cascade.retrieval.contract import (
     batch_of,
 )
 
-SMALL = ALSConfig(dim=4, sweeps=4, alpha=5.0, ridge=0.5)
+SMALL = ALSConfig(dim=4, sweeps=4, alpha=5.0, ridge=0.5, position_decay=1.0)
 
 
 class TestALSIsAChannel(ChannelContract):
@@ -63,6 +63,18 @@ def test_a_user_who_is_folded_in_gets_the_vector_of_a_sweep():
     one = np.ones((3, N_ITEMS))
     expected = directly(liked, channel._items, one, SMALL)
     np.testing.assert_allclose(channel.users(history), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_an_older_like_fades_to_a_pair_without_one():
+    channel = ALSChannel(replace(SMALL, position_decay=0.7)).fit(LOGS, INDEX, END)
+    fade = np.zeros(N_ITEMS)
+    fade[[8, 4, 11]] = 1.0, 0.7, 0.7**4  # the newest 8 counts, the older one does not
+    v = channel._items
+    weigh = 1 + SMALL.alpha * fade
+    left = v.T @ (v * weigh[:, None]) + SMALL.ridge * np.eye(SMALL.dim)
+    expected = np.linalg.solve(left, v.T @ ((1 + SMALL.alpha) * fade))
+    found = channel.users(np.array([[-1, 11, 8, -1, 4, 8]]))[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_sweeps_lower_the_loss():
