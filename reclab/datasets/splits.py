@@ -1,4 +1,4 @@
-"""The two fixed evaluation protocols on real logs, as arrays.
+"""The fixed evaluation protocols on real logs, as arrays.
 
 Globo's day: learn from the clicks before 18:00 as stamped (UTC); test every later click of that
 day that has an earlier click in its session, given the session so far. What the session has read
@@ -10,7 +10,9 @@ Frozen models stop at 18:00; refreshed ones may use every click strictly before 
 (or before the last multiple of five minutes).
 
 MovieLens 100K: ``split/ml100k_rank.parquet``, rows in global time order, 80/10/10 by time, label
-``rating >= 4``, history = the last 20 liked films of strictly earlier seconds.
+``rating >= 4``, history = the last 20 liked films of strictly earlier seconds. And
+``split/ml100k_leave_last_out.parquet``: each user's last film is the test, found among all films
+that the user has not rated before; every rating counts as a positive.
 
 Reference: Ludewig and Jannach, "Evaluation of session-based recommendation algorithms", UMUAI
 2018, for next-item tests within sessions.
@@ -18,7 +20,7 @@ Reference: Ludewig and Jannach, "Evaluation of session-based recommendation algo
 Simplified: industry tests on several days and reports each; one day has one news cycle.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,7 @@ import pyarrow.parquet as pq
 
 from reclab.core.clock import DAY_MS, HOUR_MS
 from reclab.core.errors import DataError, check_int
-from reclab.core.tables import Array, Logs
+from reclab.core.tables import Array, Logs, Table
 from reclab.datasets.recognise import load
 from reclab.datasets.report import LoadedLogs
 
@@ -214,15 +216,15 @@ def movielens_rank(folder: str | Path) -> RankSplit:
     )
 
 
-def _read_split(path: Path) -> pa.Table:
+def _read_split(path: Path, needed: tuple[str, ...] = NEEDED) -> pa.Table:
     if not path.exists():
         raise DataError(f"{path} does not exist (expected the fixed split of MovieLens 100K)")
     try:
         with pq.ParquetFile(path) as file:
-            missing = [name for name in NEEDED if name not in file.schema_arrow.names]
+            missing = [name for name in needed if name not in file.schema_arrow.names]
             if missing:
                 raise DataError(f"{path} lacks {', '.join(missing)}")
-            return file.read(columns=list(NEEDED))
+            return file.read(columns=list(needed))
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
 
@@ -241,3 +243,63 @@ def _histories(column: pa.ChunkedArray, ids: Array, width: int = 20) -> Array:
     history = np.full((len(counts), width), -1, np.int64)
     history[rows, width - np.repeat(counts, counts) + place] = films
     return history
+
+
+@dataclass(frozen=True)
+class LastOut:
+    """Tests of the protocol ``each user's last film``; one a user, in order of users.
+
+    ``train``: logs with the ratings before it only, without ``is_like``: every rating counts.
+    ``history`` (U, longest): all of them as item rows, newest last, -1 padded at the left.
+    ``target`` (U,) item row.
+    """
+
+    train: Logs
+    history: Array
+    target: Array
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def scores(self, ranked: Array, k: int = 10) -> tuple[float, float]:
+        """HR@k and NDCG@k = mean of 1 / log2(place + 2) of targets at a place < k.
+
+        ``ranked``: (U, m) or (m,) item rows, best first, -1 = none. What a user rated before is
+        skipped, so ``m >= k + longest history`` for an exact answer unless it is left out already.
+        """
+        check_int("LastOut.scores k", k, 1, 100_000, "10")
+        each = np.broadcast_to(ranked, (len(self), ranked.shape[-1]))
+        gains = np.zeros(len(self))
+        for user, (row, rated) in enumerate(zip(each, self.history, strict=True)):
+            left = row[(row >= 0) & ~np.isin(row, rated)][:k]
+            place = np.flatnonzero(left == self.target[user])
+            gains[user] = 1.0 / np.log2(place[0] + 2.0) if len(place) else 0.0
+        return float((gains > 0).mean()), float(gains.mean())
+
+
+def movielens_leave_last_out(folder: str | Path, back: int = 0) -> LastOut:
+    """Read ``split/ml100k_leave_last_out.parquet`` together with the films beside it.
+
+    ``back`` 0: the test, learning from all ratings before each user's last; 1: the validation, one
+    rating earlier. Ties in time keep the order of the split's file. Raises ``DataError`` if the
+    split is absent, damaged, or not of these ratings.
+    """
+    check_int("movielens_leave_last_out back", back, 0, 10, "0 (test) or 1 (validation)")
+    path = Path(folder) / "split" / "ml100k_leave_last_out.parquet"
+    table, logs = _read_split(path, ("u", "i", "t", "rank_from_end")), load(folder)
+    user, item, when, left = (table[n].to_numpy() for n in ("u", "i", "t", "rank_from_end"))
+    ids = logs.interactions
+    theirs, ours = np.lexsort([item, user]), np.lexsort([ids["video_id"], ids["user_id"]])
+    pairs = (user[theirs] + 1, ids["user_id"][ours]), (item[theirs] + 1, ids["video_id"][ours])
+    if len(user) != len(ids) or not all((a == b).all() for a, b in pairs):
+        raise DataError(f"{path} does not belong to the ratings in {folder}")
+    item_row = np.searchsorted(logs.items["video_id"], item + 1)
+    learn = left > back
+    by_time = np.argsort(when[learn], kind="stable")
+    shown = {"user_id": user[learn] + 1, "video_id": item[learn] + 1}
+    shown["time_ms"] = (when[learn] - when.min()) * 1000
+    train = Table({name: values[by_time] for name, values in shown.items()})
+    counts = np.bincount(user[learn])
+    history = np.full((len(counts), counts.max()), -1, np.int64)
+    history[np.arange(counts.max()) >= counts.max() - counts[:, None]] = item_row[learn]
+    return LastOut(replace(logs, interactions=train), history, item_row[left == back])

@@ -15,6 +15,7 @@ BENCHES = {
     "quality": "value by policy and by stage size on the simulated platform, three seeds",
     "full": "a million items beside the laptop scale (minutes, 5 GB)",
     "globo": "next clicks on a day of a news portal (needs the data)",
+    "ml_loo": "each user's last film on MovieLens-100K (needs the data)",
     "ml100k": "AUC on MovieLens-100K (needs the data)",
     "zoo": "nine rankers on MovieLens-100K (needs the data, an hour)",
 }

@@ -10,7 +10,14 @@ from reclab.core.clock import HOUR_MS
 from reclab.core.errors import ConfigError, DataError
 from reclab.core.metrics import auc
 from reclab.core.tables import Logs, Table
-from reclab.datasets.splits import CUT_MS, globo_day, movielens_rank, next_clicks
+from reclab.datasets.splits import (
+    CUT_MS,
+    LastOut,
+    globo_day,
+    movielens_leave_last_out,
+    movielens_rank,
+    next_clicks,
+)
 
 MINUTE = 60_000
 
@@ -148,3 +155,40 @@ def test_a_missing_damaged_or_foreign_split_is_refused(ml_atomic):
     pq.write_table(Table({"row": np.arange(3)}).to_arrow(), path)
     with pytest.raises(DataError, match="lacks split, user_id"):
         movielens_rank(ml_atomic)
+
+
+def test_the_place_of_the_last_film_counts_among_those_not_rated_before():
+    history = np.array([[-1, 4], [0, 1], [2, 3]])
+    tests = LastOut(small_logs([(1, 1, 1, 1)]), history, target=np.array([5, 3, 9]))
+    ranked = np.array([[4, 7, 5], [3, 0, 1], [2, 3, 4]])  # places 1, 0, none
+    assert tests.scores(ranked, 2) == pytest.approx((2 / 3, (1 / np.log2(3) + 1) / 3))
+    assert tests.scores(ranked, 1) == pytest.approx((1 / 3, 1 / 3))
+    assert tests.scores(np.array([-1, 9, 3, 5]), 1) == pytest.approx((1 / 3, 1 / 3))
+
+
+@pytest.mark.parametrize("back", [0, 1])
+def test_leave_last_out_learns_from_all_that_came_before(shared, back):
+    tests = movielens_leave_last_out(shared("movielens_100k"), back)
+    shown, films = tests.train.interactions, tests.train.items["video_id"]
+    assert len(tests) == 943 and len(shown) == 100_000 - 943 * (1 + back)
+    assert len(shown) == (tests.history >= 0).sum() and tests.train.positive.all()
+    assert (np.diff(shown["time_ms"]) >= 0).all()
+    assert not (tests.history == tests.target[:, None]).any()
+    for user in (0, 17, 942):
+        mine = films[tests.history[user][tests.history[user] >= 0]]
+        assert sorted(mine) == sorted(shown["video_id"][shown["user_id"] == user + 1])
+    n_rated = np.bincount(np.searchsorted(films, shown["video_id"]), minlength=len(films))
+    most = tests.scores(np.argsort(-n_rated, kind="stable"))
+    if not back:
+        assert most == pytest.approx((0.086, 0.045), abs=0.0005)
+
+
+def test_leave_last_out_of_other_ratings_is_refused(ml_atomic):
+    with pytest.raises(DataError, match="does not exist"):
+        movielens_leave_last_out(ml_atomic)
+    path = ml_atomic / "split" / "ml100k_leave_last_out.parquet"
+    path.parent.mkdir()
+    rows = {name: np.array([0, 1]) for name in ("u", "i", "t", "rank_from_end")}
+    pq.write_table(Table(rows).to_arrow(), path)
+    with pytest.raises(DataError, match="does not belong to the ratings"):
+        movielens_leave_last_out(ml_atomic)

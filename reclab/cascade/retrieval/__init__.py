@@ -1,15 +1,29 @@
 """Retrieval (召回): several channels (多路召回) propose, one merge unites them.
 
     popular.py    what most people liked lately           --+
-    item_cf.py    what is liked together with what you did  +--> merge.py --> Candidates
+    item_cf.py    what is liked together with what you did  |
+    swing.py      the same, by pairs of users who agree     +--> merge.py --> Candidates
+    als.py        what the factors of your likes point at   |
     two_tower.py  what lies near your vector              --+
 
 A channel has a ``name``, ``fit(logs, index, until_ms)`` and ``retrieve(batch, k) -> (item rows
 (B, k), scores (B, k))``: best first, padded with -1; where it makes sense also ``update(events)``.
 """
 
+from reclab.cascade.retrieval.als import ALSChannel, ALSConfig
 from reclab.cascade.retrieval.item_cf import ItemCFChannel, ItemCFConfig
 from reclab.cascade.retrieval.merge import MergeStage
 from reclab.cascade.retrieval.popular import PopularChannel, PopularConfig
+from reclab.cascade.retrieval.swing import SwingChannel, SwingConfig
 
-__all__ = ["ItemCFChannel", "ItemCFConfig", "MergeStage", "PopularChannel", "PopularConfig"]
+__all__ = [
+    "ALSChannel",
+    "ALSConfig",
+    "ItemCFChannel",
+    "ItemCFConfig",
+    "MergeStage",
+    "PopularChannel",
+    "PopularConfig",
+    "SwingChannel",
+    "SwingConfig",
+]

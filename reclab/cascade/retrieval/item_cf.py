@@ -24,15 +24,13 @@ import scipy.sparse as sp
 from reclab.cascade.batch import Batch
 from reclab.cascade.retrieval.co_visitation import pair_counts, top_neighbours, trim
 from reclab.cascade.retrieval.events import Events, Rows, halvings, positives
-from reclab.cascade.retrieval.packed import best_first, sum_equal
+from reclab.cascade.retrieval.neighbours import answer
 from reclab.core.errors import NotBuilt, check, check_float, check_int
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
 from reclab.stores.arrays import Arrays, save_arrays
 from reclab.stores.forward_index import ForwardIndex
 from reclab.stores.row_lookup import RowLookup
-
-SLOTS = 16_000  # neighbours weighed at a time: few enough to stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -200,36 +198,9 @@ class ItemCFChannel:
         """
         if self._rows is None:
             raise NotBuilt("ItemCFChannel.retrieve: call fit(logs, index, until_ms) first")
-        newest_first = batch.history[:, : -self.config.length - 1 : -1]
-        item_row = np.full((len(newest_first), k), -1, np.int64)
-        score = np.zeros((len(newest_first), k), np.float32)
-        block = max(1, min(256, SLOTS // (self.config.length * self.config.neighbours)))
-        for start in range(0, len(newest_first), block):
-            part = slice(start, start + block)
-            self._answer(newest_first[part], item_row[part], score[part])
-        return item_row, score
-
-    def _answer(self, history: Array, item_row: Array, score: Array) -> None:
-        """Fill the answers of one block of requests, in place."""
-        owner, age = np.nonzero((history >= 0) & (history < len(self._neighbours)))
-        if not len(owner):
-            return
-        liked = history[owner, age]
-        decay = np.float32(self.config.position_decay) ** age.astype(np.float32)
-        near = self._neighbours[liked]
-        value = self._weights[liked] * decay[:, None]
-        out = np.full(len(liked), -np.inf, np.float32)  # what the user liked is no answer
-        owner, item, value = sum_equal(
-            np.concatenate([np.repeat(owner, near.shape[1]), owner]),
-            np.concatenate([near.ravel(), liked]),
-            np.concatenate([value.ravel(), out]),
-        )
-        order = best_first(owner, value)
-        owner = owner[order]
-        place = np.arange(len(owner)) - np.searchsorted(owner, np.arange(len(history)))[owner]
-        fits = place < item_row.shape[1]
-        owner, place, order = owner[fits], place[fits], order[fits]
-        item_row[owner, place], score[owner, place] = item[order], value[order]
+        c = self.config
+        table = self._neighbours, self._weights
+        return answer(batch.history, k, *table, c.length, c.position_decay)
 
     def save(self, folder: Path) -> None:
         """Write ``item_cf`` into the folder."""

@@ -47,3 +47,22 @@ def best_first(owner: Array, value: Array) -> Array:
     key = ((owner << 31) | falling) << slot_bits | np.arange(len(value))
     key.sort()
     return key & ((1 << slot_bits) - 1)
+
+
+def write_best(owner: Array, item: Array, value: Array, item_row: Array, score: Array) -> None:
+    """Sum the float32 values of equal (owner, item), and write each owner's largest sums above 0
+    into ``item_row`` and ``score`` (B, k), best first, in place. Limits as in ``sum_equal``.
+
+    >>> rows, sums = np.full((1, 2), -1), np.zeros((1, 2), np.float32)
+    >>> value = np.array([1, 5, 2], np.float32)
+    >>> write_best(np.zeros(3, int), np.array([7, 4, 7]), value, rows, sums)
+    >>> rows.tolist(), sums.tolist()
+    ([[4, 7]], [[5.0, 3.0]])
+    """
+    owner, item, value = sum_equal(owner, item, value)
+    order = best_first(owner, value)
+    owner = owner[order]
+    place = np.arange(len(owner)) - np.searchsorted(owner, np.arange(len(item_row)))[owner]
+    fits = place < item_row.shape[1]
+    owner, place, order = owner[fits], place[fits], order[fits]
+    item_row[owner, place], score[owner, place] = item[order], value[order]
