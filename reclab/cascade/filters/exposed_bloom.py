@@ -88,7 +88,7 @@ class SeenBloom:
 
     def _places(self, first: Array) -> Array:
         """(k, n) int64 bit numbers of the hashed pairs (n,)."""
-        step = splitmix64(first) | np.uint64(1)
+        step = splitmix64(first)
         i = np.arange(self.config.n_hashes, dtype=np.uint64)[:, None]
         return ((first + i * step) % np.uint64(self.config.n_bits)).astype(np.int64)
 

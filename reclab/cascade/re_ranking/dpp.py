@@ -85,6 +85,7 @@ def dpp_batch(
         if t == k - 1:
             break
         rows[:, t] = _row(vectors, rows[:, :t], rest, pick)
+        # never below eps but by rounding, of which the logarithm must not hear
         rest = np.maximum(rest - np.square(rows[:, t]), np.float32(JITTER))
         worth[every, pick] = -np.inf
     lists = _lists(order, value, pushed, broke, wanted)
