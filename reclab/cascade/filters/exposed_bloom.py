@@ -53,7 +53,8 @@ class BloomConfig:
 
 class SeenBloom:
     """The set of (user, item) pairs shown. ``n_added`` counts the pairs that changed a bit: pairs
-    added twice count once, and so do those that had been false positives.
+    added twice count once, and those that had been false positives not at all, so that
+    ``expected_rate`` is a little low for a large ``p`` (at 0.1: 0.097, measured 0.100).
 
     >>> seen = SeenBloom(BloomConfig(n=100, p=0.01))
     >>> seen.add(np.array([7, 7]), np.array([3, 4]))
@@ -88,7 +89,7 @@ class SeenBloom:
 
     def _places(self, first: Array) -> Array:
         """(k, n) int64 bit numbers of the hashed pairs (n,)."""
-        step = splitmix64(first) | np.uint64(1)
+        step = splitmix64(first)
         i = np.arange(self.config.n_hashes, dtype=np.uint64)[:, None]
         return ((first + i * step) % np.uint64(self.config.n_bits)).astype(np.int64)
 

@@ -30,12 +30,12 @@ LAST = -1000.0  # score of a candidate without a finite score: no volume makes u
 class DPPConfig:
     """Relevance against diversity."""
 
-    theta: float = 0.8
+    theta: float = 0.95
     """weight of the scores, 1 - theta that of the volume; alpha = theta / (2 (1 - theta)), so that
-    a list's worth is theta sum of scores + (1 - theta) log det S (0.5 … 0.95)"""
+    a list's worth is theta sum of scores + (1 - theta) log det S (0.8 … 0.99)"""
 
     def __post_init__(self) -> None:
-        check_float("DPPConfig.theta", self.theta, 0.0, 0.999, "0.5-0.95")
+        check_float("DPPConfig.theta", self.theta, 0.0, 0.999, "0.8-0.99")
 
     @property
     def alpha(self) -> float:
@@ -85,6 +85,7 @@ def dpp_batch(
         if t == k - 1:
             break
         rows[:, t] = _row(vectors, rows[:, :t], rest, pick)
+        # never below eps but by rounding, of which the logarithm must not hear
         rest = np.maximum(rest - np.square(rows[:, t]), np.float32(JITTER))
         worth[every, pick] = -np.inf
     lists = _lists(order, value, pushed, broke, wanted)

@@ -46,6 +46,13 @@ def test_what_is_left_is_the_median_over_the_users_requests():
 
 def test_what_comes_later_is_not_known_yet():
     assert usual_left_sec(SHOWN, USERS, until_ms=60_000, min_requests=1)[0] == 10
+    early = usual_left_sec(SHOWN, USERS, until_ms=150_000, min_requests=1)
+    assert early[0] == (110 + 10) / 2, "the middle of two"
+
+
+def test_users_without_a_profile_count_among_all_only():
+    strangers = SHOWN.with_columns(user_id=np.where(SHOWN["user_id"] == 11, 99, 12))
+    assert usual_left_sec(strangers, USERS, min_requests=1).tolist() == [70, 10, 70, 70]
 
 
 def test_without_sessions_or_rows_nothing_is_too_long():

@@ -97,6 +97,11 @@ def test_each_drop_has_its_stage_and_reason_and_an_emptied_request_is_noted():
     )
 
 
+def test_a_request_that_came_with_nothing_was_not_emptied_here():
+    result = SeenFilter()(batch_with([[5], []]), candidates_of([[5, 6], []]))
+    assert len(result.dropped) == 1 and not result.notes
+
+
 def test_nothing_in_nothing_out():
     none = candidates_of([[], []])
     for stage in (DuplicateFilter(), SeenFilter()):

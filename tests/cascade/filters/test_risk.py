@@ -59,10 +59,10 @@ def test_the_threshold_itself_is_dropped():
     assert kept_of(stage(batch_with([[]]), candidates_of([[2, 1, 0]]))) == [[0]]
 
 
-@pytest.mark.parametrize("drop_unknown, left", [(False, [[1, 5]]), (True, [[]])])
+@pytest.mark.parametrize("drop_unknown, left", [(False, [[0, 5]]), (True, [[]])])
 def test_items_without_a_score_follow_the_policy(drop_unknown, left):
-    """Row 1 has none, row 5 is newer than the scores."""
-    stage = RiskFilter(np.array([0.9, np.nan]), RiskConfig(drop_unknown=drop_unknown))
+    """Row 0 has none, row 5 is newer than the scores."""
+    stage = RiskFilter(np.array([np.nan, 0.9]), RiskConfig(drop_unknown=drop_unknown))
     assert kept_of(stage(batch_with([[]]), candidates_of([[0, 1, 5]]))) == left
 
 

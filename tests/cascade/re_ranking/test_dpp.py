@@ -73,12 +73,12 @@ def test_where_every_card_adds_the_greedy_list_has_the_guaranteed_share_of_the_b
 
 
 def test_the_best_list_of_all_is_mostly_found_and_else_nearly():
-    """At the usual trade-off: the greedy volume against the largest of 210 lists."""
+    """Scores and volume about equally heavy: greedy against the best of 210 lists."""
     lost = []
     for seed in range(60):
         score, vectors = some(1, 10, 6, seed)
-        whole = kernel(score[0], vectors[0], DPPConfig().alpha)
-        found = log_det(whole, dpp(score[0], vectors[0], 4, DPPConfig().alpha))
+        whole = kernel(score[0], vectors[0], 2.0)
+        found = log_det(whole, dpp(score[0], vectors[0], 4, 2.0))
         lost.append(best_of_all(whole, 4) - found)
     assert min(lost) > -1e-6 and np.mean(np.array(lost) < 1e-6) > 0.85
     assert np.mean(lost) < 0.02 and max(lost) < 0.5, "of a log det that varies by several"
