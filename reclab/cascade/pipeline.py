@@ -24,7 +24,7 @@ from reclab.cascade.ranking.fusion import Fusion
 from reclab.cascade.ranking.training import Progress
 from reclab.cascade.re_ranking.mmr import MMRConfig, MMRStage
 from reclab.cascade.retrieval.item_cf import ItemCFChannel
-from reclab.cascade.retrieval.merge import MergeStage
+from reclab.cascade.retrieval.merge import Channel, MergeStage
 from reclab.cascade.retrieval.popular import PopularChannel
 from reclab.cascade.retrieval.two_tower import TwoTowerChannel
 from reclab.cascade.stages import PreRankStage, RankStage, Tiers, top_up
@@ -87,6 +87,7 @@ class Parts:
     fuse: Fusion = field(default_factory=Fusion)
     duties: Tiers | None = None
     exposures: RecentExposures | None = None
+    channels: tuple[Channel, ...] = ()
     filters: tuple[Stage, ...] = ()
     re_ranker: Callable[[MMRConfig, ForwardIndex], Stage] = MMRStage
     until_ms: int | None = None
@@ -110,7 +111,7 @@ class Cascade:
         """The boxes, in order."""
         p, c = self.parts, self.config
         return [
-            MergeStage([getattr(p, name) for name in c.channels], keep=c.retrieve),
+            MergeStage([*(getattr(p, name) for name in c.channels), *p.channels], keep=c.retrieve),
             PublishedFilter(p.index),
             DuplicateFilter(),
             *([SeenFilter()] if c.hide_seen else []),

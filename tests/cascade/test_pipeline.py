@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from reclab.cascade import Cascade, CascadeConfig
+from reclab.cascade.batch import read_batch
 from reclab.cascade.filters import (
     BlockList,
     BlockListFilter,
@@ -24,10 +25,13 @@ from reclab.cascade.filters import (
     left_at_once,
     usual_left_sec,
 )
+from reclab.cascade.pipeline import CHANNELS
+from reclab.cascade.pre_ranking.duties import Duties, DutiesConfig
 from reclab.cascade.re_ranking import DPPConfig, DPPStage
+from reclab.cascade.retrieval.als import ALSChannel, ALSConfig
 from reclab.core.errors import ConfigError, DataError, NotBuilt
 from reclab.core.tables import Logs, Table
-from reclab.core.types import Request
+from reclab.core.types import Candidates, Request
 from reclab.lab.experiments import NaNRanker
 from reclab.stores.exposures import RecentExposures
 from reclab.stores.kv import KV
@@ -291,3 +295,19 @@ def test_the_list_can_be_chosen_by_volume_instead(lab, cascade):
     slate, trace = spread.recommend(request)
     assert len(slate) == 10 and trace.stages[-1].name == "re_ranking"
     assert slate.item_id.tolist() != cascade.recommend(request)[0].item_id.tolist()
+
+
+def test_further_channels_and_duties_join_as_parts(lab, cascade):
+    """One object more in ``channels``: its candidates are merged and remembered as its own."""
+    p = cascade.parts
+    als = ALSChannel(ALSConfig(dim=8, sweeps=2)).fit(lab.logs, p.index, p.until_ms)
+    exposure = np.arange(len(p.index))[::-1]
+    duties = Duties(DutiesConfig(cold_start=0.3), p.index, exposure)
+    wider = cascade.with_parts(channels=(als,), duties=duties)
+    assert wider.stages()[0].channel_names == (*CHANNELS, "als")
+    slates, trace = wider.recommend_batch(lab.requests(4))
+    assert all(len(slate) == 10 for slate in slates)
+    merged = wider.stages()[0](
+        read_batch(lab.requests(4), p.users, p.index), Candidates.empty(4)
+    ).kept
+    assert (merged["channels"] & 8 > 0).sum() >= 4 * SIZES["retrieve"] / 8
