@@ -11,7 +11,8 @@ G = sum_i z_i v_i v_i', so a sweep costs the likes, not the pairs:
     (G + ridge I + sum over liked i of (1 + a - z_i) v_i v_i') x_u = sum over liked i of (1 + a) v_i
 
 A request solves the same for its user's history, so users who are new and likes that are fresh are
-answered without a new fit; there the l-th latest like fades to d^l of a like. Search is the inner product x_u · v_i over a vector index.
+answered without a new fit; there the l-th latest like fades to d^l of a like. Search is the inner
+product x_u · v_i over a vector index.
 
 References: Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM
 2008; He et al., "Fast Matrix Factorization for Online Recommendation", SIGIR 2016 (z_i).
