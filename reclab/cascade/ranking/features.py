@@ -12,6 +12,7 @@ Simplified: industry logs the features of each request as served, and trains on 
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -87,6 +88,28 @@ class Features:
             self.item_row[rows],
             self.pair[rows],
         )
+
+    def between(self, first: int, stop: int) -> "Features":
+        """Rows ``first … stop - 1`` with the requests that they belong to, without a copy."""
+        rows = slice(first, stop)
+        owner = self.request_row[rows]
+        mine = slice(int(owner[0]), int(owner[-1]) + 1) if len(owner) else slice(0, 0)
+        return Features(
+            self.user[mine],
+            self.request[mine],
+            self.history[mine],
+            owner - mine.start,
+            self.item_row[rows],
+            self.pair[rows],
+        )
+
+    def blocks(self, n: int) -> Iterator["Features"]:
+        """All rows, at most ``n`` at a time; a request may go on in the next block."""
+        if len(self) <= n:
+            yield self
+            return
+        for first in range(0, len(self), n):
+            yield self.between(first, min(first + n, len(self)))
 
     @cached_property
     def starts(self) -> Array:

@@ -44,6 +44,8 @@ from reclab.core.metrics import auc
 from reclab.core.tables import Logs
 from reclab.core.types import Array, Candidates
 
+BLOCK = 512  # candidates scored at a time: what a network makes of them stays in the cache
+
 
 @dataclass(frozen=True)
 class NetShape:
@@ -200,8 +202,8 @@ class Ranker:
         if not self.targets:
             raise NotBuilt(f"{type(self).__name__}.predict before fit or load")
         with OneThread(), torch.inference_mode():
-            out = self.net(Inputs.of(features))
-            out = out.numpy()
+            parts = [self.net(Inputs.of(part)) for part in features.blocks(BLOCK)]
+            out = (parts[0] if len(parts) == 1 else torch.cat(parts)).numpy()
         return {name: _undo(name, out[:, i]) for i, name in enumerate(self.targets)}
 
     def predict(self, batch: Batch, candidates: Candidates) -> dict[str, Array]:

@@ -108,18 +108,10 @@ class Samples:
 
     def _between(self, first: int, stop: int) -> "Samples":
         """The rows of the requests ``first … stop - 1``, without a copy of most of them."""
-        f, requests = self.features, slice(first, stop)
-        rows = slice(int(f.starts[first]), int(f.starts[stop]))
-        features = Features(
-            f.user[requests],
-            f.request[requests],
-            f.history[requests],
-            f.request_row[rows] - first,
-            f.item_row[rows],
-            f.pair[rows],
-        )
+        starts = self.features.starts
+        rows = slice(int(starts[first]), int(starts[stop]))
         targets = {name: values[rows] for name, values in self.targets.items()}
-        return Samples(features, targets, self.weight[rows])
+        return Samples(self.features.between(rows.start, rows.stop), targets, self.weight[rows])
 
     def check(self, names: dict[str, tuple[str, ...]]) -> None:
         """Raise ``DataError`` that names the feature which holds NaN or infinity."""
