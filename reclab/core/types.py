@@ -86,6 +86,8 @@ class Candidates:
     def order_by(self, score: Array) -> Array:
         """(n,) positions sorted by request, then best score first; ties keep their order.
         NaN sorts last."""
+        if score.dtype == np.float32 and self.n_requests * len(score) < 1 << 30:
+            return _packed_order(self.request_row, score)
         score = np.asarray(score, np.float64)
         if self.n_requests == 1:
             return np.argsort(-score, kind="stable")
@@ -97,6 +99,18 @@ class Candidates:
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order)) - self.starts()[:-1][self.request_row[order]]
         return rank
+
+
+def _packed_order(request_row: Array, score: Array) -> Array:
+    """``order_by`` for float32 scores: request, falling score and position in one number, so that
+    one plain sort, several times faster than a sort of columns, gives the order."""
+    bits = (score + np.float32(0)).view(np.int32)  # + 0: -0.0 and 0.0 are equal
+    rising = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))  # the order of int32 = of the floats
+    falling = np.where(np.isnan(score), np.int64(0xFFFFFFFF), np.int64(0x7FFFFFFF) - rising)
+    slot_bits = len(score).bit_length()
+    key = (request_row << 32 | falling) << slot_bits | np.arange(len(score))
+    key.sort()
+    return key & ((1 << slot_bits) - 1)
 
 
 @dataclass(frozen=True)

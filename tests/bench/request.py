@@ -1,8 +1,8 @@
-"""What a request costs over its bare kernels: FAISS search, gather and dot, model forwards, MMR.
+"""What requests cost over their bare kernels: FAISS search, gather and dot, model forwards, MMR.
 
 Model forwards are the ranker's and the request's side of both two-tower models. The kernels run on
-the very arrays of the request, one after the other with it, so that both see the same machine; the
-median of the ratios is quoted.
+arrays of the requests' own sizes, one after the other with them, so that both see the same machine;
+the median of the ratios is quoted, for requests that come alone and for a batch of them.
 """
 
 import time
@@ -15,7 +15,7 @@ import torch
 import reclab
 from reclab.cascade.batch import read_batch
 from reclab.cascade.pipeline import Cascade
-from reclab.cascade.ranking.ranker import Inputs
+from reclab.cascade.ranking.ranker import BLOCK, Inputs
 from reclab.cascade.re_ranking.mmr import dense, mmr_batch, scaled, tag_vectors
 from reclab.core.types import Array, Candidates, Request
 from reclab.lab import Lab
@@ -34,90 +34,104 @@ def best_of(call: Callable[[], Any], times: int = 3) -> float:
     return min(spent) / 1e6
 
 
-def kernels(cascade: Cascade, request: Request) -> dict[str, float]:
-    """ms of each bare kernel on this request's arrays."""
-    p, c = cascade.parts, cascade.config
-    batch = read_batch([request], p.users, p.index)
-    _, trace = cascade.recommend(request)
-    by_name = {stage.name: stage for stage in trace.stages}
-    query = p.two_tower.users(batch)
-    k = int(np.ceil(1.5 * c.retrieve / len(c.channels)))
-    rows = _rows_into(cascade, batch, by_name)
-    user = p.pre_ranker.users(batch)[0]
-    vectors = p.pre_ranker.vectors
-    candidates = Candidates(1, np.zeros(len(rows["ranking"]), np.int64), rows["ranking"])
-    inputs = Inputs.of(p.features.for_batch(batch, candidates))
-    asked = Inputs.of(p.features.for_batch(batch, Candidates.empty(1)))
-    last = Candidates(1, np.zeros(c.rank, np.int64), rows["ranking"][: c.rank])
+def kernels(cascade: Cascade, requests: list[Request]) -> dict[str, float]:
+    """ms of each bare kernel on these requests' arrays, all requests together."""
+    p, c, every = cascade.parts, cascade.config, np.arange(len(requests))
+    batch = read_batch(requests, p.users, p.index)
+    _, trace = cascade.recommend_batch(requests)
+    into = {stage.name: stage.n_in // len(requests) for stage in trace.stages}
+    pool = p.popular.retrieve(batch, into["pre_ranking"])[0]
+    pool = np.where(pool >= 0, pool, np.arange(pool.shape[1]))
+
+    def first(n: int) -> Candidates:
+        return Candidates(len(requests), every.repeat(n), pool[:, :n].ravel())
+
+    query, k = p.two_tower.users(batch), int(np.ceil(1.5 * c.retrieve / len(c.channels)))
+    many, last = first(into["pre_ranking"]), first(c.rank)
+    users, vectors = p.pre_ranker.users(batch), p.pre_ranker.vectors
+    features = p.features.for_batch(batch, first(into["ranking"]))
+    inputs = [Inputs.of(part) for part in features.blocks(BLOCK)]
+    asked = Inputs.of(p.features.for_batch(batch, Candidates.empty(len(requests))))
     table = dense(last)
     tags = tag_vectors(p.index.get(last.item_row, ["tags"])["tags"], table)
     score = scaled(np.linspace(0, 1, len(last)), table)
 
+    def dot() -> Array:
+        return np.einsum("nd,nd->n", vectors[many.item_row], users[many.request_row])
+
     def forward() -> None:
         with torch.inference_mode():
-            p.ranker.net(inputs)
+            for part in inputs:
+                p.ranker.net(part)
 
     def towers() -> None:
         with torch.inference_mode():
             p.two_tower.net.users(asked)
             p.pre_ranker.net.users(asked)
 
-    torch.set_num_threads(1)
     return {
         "search": best_of(lambda: p.two_tower.vectors.search(query, k)),
-        "gather and dot": best_of(lambda: vectors[rows["pre_ranking"]] @ user),
+        "gather and dot": best_of(dot),
         "ranker forward": best_of(forward),
         "towers forward": best_of(towers),
         "mmr": best_of(lambda: mmr_batch(score, tags, 10, c.mmr.lam)),
     }
 
 
-def _rows_into(cascade: Cascade, batch: Any, by_name: dict[str, Any]) -> dict[str, Array]:
-    """Item rows that go into pre-ranking and ranking, as many as the request had."""
-    rows = cascade.parts.popular.retrieve(batch, by_name["pre_ranking"].n_in)[0][0]
-    rows = np.where(rows >= 0, rows, np.arange(len(rows)))
-    return {"pre_ranking": rows, "ranking": rows[: by_name["ranking"].n_in]}
-
-
 def measure(lab: Lab, n: int = 200) -> dict[str, float]:
     """Medians over ``n`` requests: total, kernels, their ratio, p50 and p99 in ms."""
+    torch.set_num_threads(1)
     cascade, requests = lab.trained, lab.requests(n + QUIET)
     for request in requests[:QUIET]:
         cascade.recommend(request)
-    total, bare, parts, stages = [], [], [], []
-    for request in requests[QUIET:]:
-        parts.append(kernels(cascade, request))
-        bare.append(sum(parts[-1].values()))
-        total.append(best_of(lambda request=request: cascade.recommend(request)))
-        stages.append([s.ms for s in cascade.recommend(request)[1].stages])
-    began = time.perf_counter_ns()
-    cascade.recommend_batch(requests[QUIET : QUIET + BATCH])
-    together = (time.perf_counter_ns() - began) / 1e6 / BATCH
-    single = []
-    for request in requests[QUIET:] * 3:
+    requests = requests[QUIET:]
+    alone, parts = _beside(cascade, [[request] for request in requests])
+    together, many = _beside(cascade, [requests[i : i + BATCH] for i in range(0, n, BATCH)])
+    single, stages = [], []
+    for request in requests * 3:
         began = time.perf_counter_ns()
-        cascade.recommend(request)
+        _, trace = cascade.recommend(request)
         single.append((time.perf_counter_ns() - began) / 1e6)
+        stages.append([stage.ms for stage in trace.stages])
     found = {
-        "total ms": float(np.median(total)),
-        "kernels ms": float(np.median(bare)),
-        "total / kernels": float(np.median(np.array(total) / np.array(bare))),
-        f"ms a request, {BATCH} at once": together,
+        "total ms": alone[0],
+        "kernels ms": alone[1],
+        "total / kernels": alone[2],
+        f"total ms of one of {BATCH}": together[0],
+        f"kernels ms of one of {BATCH}": together[1],
+        f"total / kernels, {BATCH} at once": together[2],
         "p50 ms": float(np.percentile(single, 50)),
         "p99 / p50": float(np.percentile(single, 99) / np.percentile(single, 50)),
     }
-    for name in parts[0]:
-        found[f"kernel {name} ms"] = float(np.median([part[name] for part in parts]))
+    found |= {f"kernel {name} ms": ms for name, ms in parts.items()}
+    found |= {f"kernel {name} ms, one of {BATCH}": ms for name, ms in many.items()}
     names = [stage.name for stage in cascade.stages()]
     for name, ms in zip(names, np.median(stages, axis=0), strict=True):
         found[f"stage {name} ms"] = float(ms)
     return found
 
 
+def _beside(
+    cascade: Cascade, groups: list[list[Request]]
+) -> tuple[tuple[float, float, float], dict[str, float]]:
+    """Medians a request: ms in all, ms of the kernels, their ratio; and ms of each kernel."""
+    total, parts = [], []
+    for group in groups:
+        bare = kernels(cascade, group)
+        parts.append({name: ms / len(group) for name, ms in bare.items()})
+        ms = best_of(lambda group=group: cascade.recommend_batch(group))
+        total.append((ms / len(group), sum(parts[-1].values())))
+    both = np.array(total)
+    all_ms, bare_ms = np.median(both, axis=0)
+    ratio = np.median(both[:, 0] / both[:, 1])
+    named = {name: float(np.median([part[name] for part in parts])) for name in parts[0]}
+    return (float(all_ms), float(bare_ms), float(ratio)), named
+
+
 def main() -> None:
     """Print the table for the laptop scale."""
     for name, value in measure(reclab.open("laptop")).items():
-        print(f"{name:<28}{value:>9.2f}")
+        print(f"{name:<40}{value:>9.2f}")
 
 
 if __name__ == "__main__":

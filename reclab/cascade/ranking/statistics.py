@@ -30,6 +30,8 @@ CELLS = 4_000_000
 """cells of a table of requests by events, authors or tags that is filled at a time (memory)"""
 TABLES = 16_000_000
 """numbers of items kept, as of different refreshes (64 MB)"""
+LIVE = 64
+"""requests at most that are answered from such tables; more of them are a training set"""
 KINDS = ("lift", "session_lift", "share", "taste")
 """what is known of a user and a tag"""
 REQUEST = ("log_shown", "log_session", "log_idle_hours", "rate", "long_rate", "session_rate")
@@ -183,9 +185,7 @@ class Statistics:
         pair = np.empty((len(item_row), len(PAIR)), np.float32)
         if not len(pair):
             return pair
-        one = len(known.rate) == 1  # a live request: one gather from the table in use
-        items = self._table(int(time_ms[0]))[item_row] if one else self.of_items(item_row, time_ms)
-        pair[:, :n_items] = items
+        pair[:, :n_items] = self._items(known.time_ms, time_ms, item_row)
         pair[:, n_items : n_items + 2] = self._of_authors(known, owner, item_row)
         pair[:, STYLE] = self.snapshots.style(known.user_row[owner], item_row, time_ms)
         pair[:, STYLE + 1 :] = self._of_tags(known.request, owner, item_row)
@@ -232,14 +232,31 @@ class Statistics:
         sums = np.bincount(cell.ravel(), weight.ravel(), 2 * n * width).reshape(n, 2, width)
         return sums[:, 1, :-1], sums[:, :, :-1].sum(1)
 
-    def _table(self, time_ms: int) -> Array:
-        """(N, Ni) ``of_items`` of the whole catalogue as of the last refresh; a few are kept."""
-        now_ms, n = time_ms // self.config.refresh_ms, len(self.catalogue.author_row) - 1
-        if now_ms not in self._tables:
+    def _items(self, asked_ms: Array, time_ms: Array, item_row: Array) -> Array:
+        """(n, Ni) ``of_items``, for requests at ``asked_ms`` (B,): few requests gather from tables
+        of their hours, which the next ones find ready; many (training) compute their own rows."""
+        refresh = self.config.refresh_ms
+        hours = {int(t) // refresh for t in asked_ms[:LIVE]}
+        fits = len(hours) * len(self.catalogue.publish_ms) * len(ITEM) <= TABLES
+        if len(hours) == 1 and len(asked_ms) <= LIVE:
+            return self._table(hours.pop())[item_row]
+        if len(asked_ms) > LIVE or not fits:
+            return self.of_items(item_row, time_ms)
+        found, hour = np.empty((len(item_row), len(ITEM)), np.float32), time_ms // refresh
+        for now in hours:
+            rows = np.flatnonzero(hour == now)
+            found[rows] = self._table(now)[item_row[rows]]
+        return found
+
+    def _table(self, hour: int) -> Array:
+        """(N, Ni) ``of_items`` of the whole catalogue as of a refresh; a few are kept."""
+        n = len(self.catalogue.author_row) - 1
+        if hour not in self._tables:
             while len(self._tables) * n * len(ITEM) > TABLES:
                 self._tables.pop(next(iter(self._tables)))
-            self._tables[now_ms] = self.of_items(np.arange(n), np.full(n, time_ms))
-        return self._tables[now_ms]
+            now_ms = hour * self.config.refresh_ms
+            self._tables[hour] = self.of_items(np.arange(n), np.full(n, now_ms))
+        return self._tables[hour]
 
     def of_items(self, item_row: Array, time_ms: Array) -> Array:
         """(n, Ni) numbers of items and their authors as of the last refresh before their times
