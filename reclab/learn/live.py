@@ -2,20 +2,28 @@
 
     mine = with_item_similarity(lab, item_similarity)      # exercise 2.1
     mine = with_mmr(lab, mmr)                              # exercise 2.2
+    mine = with_target_attention(lab, target_attention)    # exercise 2.7
+    mine = with_reserved_cut(lab, reserved_cut, share=0.1)   # exercise 2.8
     mine.recommend(request)
 
 Simplified: industry would put the new version behind a flag and send it one user in a hundred.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from reclab.cascade.batch import Batch
 from reclab.cascade.pipeline import Cascade
+from reclab.cascade.pre_ranking.duties import OVER_QUOTA, RESERVED, DutiesConfig
+from reclab.cascade.ranking.din import DIN, TargetAttention
 from reclab.cascade.re_ranking.mmr import MMRConfig, dense, scaled, tag_vectors
+from reclab.core.clock import HOUR_MS
 from reclab.core.stage import StageResult, split
 from reclab.core.types import Array, Candidates
 from reclab.lab.lab import Lab, train_until
@@ -92,3 +100,83 @@ class OwnMMRStage:
             split(candidates.take(rest), np.zeros(len(rest), bool), ""),
         )
         return StageResult(kept, lost.dropped, ("beyond the list",))
+
+
+# ---- the ranker's look at the past ---------------------------------------------------------
+
+AttentionFunction = Callable[[Array, Array, Array, Callable[..., Array]], Array]
+BLOCK = 1000  # candidates handed to the reader's function at once, which bounds its memory
+
+
+def with_target_attention(
+    lab: Lab, function: AttentionFunction, ranker: DIN | None = None
+) -> Cascade:
+    """The live cascade whose ranker (None = its own) looks at the past by the reader's
+    ``target_attention(past, mask, target, weigh)``; all trained weights stay as they are."""
+    ranker = copy.copy(ranker or lab.trained.parts.ranker)
+    ranker.net = copy.copy(ranker.net)
+    trained = ranker.net.attention
+    ranker.net._modules = {**ranker.net._modules, "attention": OwnAttention(function, trained)}
+    return lab.cascade.with_parts(ranker=ranker)
+
+
+class OwnAttention(nn.Module):
+    """DIN's attention with the sum taken by a function on arrays; ``weigh`` is the trained MLP."""
+
+    def __init__(self, function: AttentionFunction, trained: TargetAttention) -> None:
+        super().__init__()
+        self.function, self.trained = function, trained
+        self.weights = trained.weights  # what the plot of attention asks for
+
+    def weigh(self, h: Array, t: Array, difference: Array, product: Array) -> Array:
+        """(n, L, d) four times -> (n, L). The net has the difference within its other two terms."""
+        net = self.trained
+        past, target, both = (torch.tensor(a, dtype=torch.float32) for a in (h, t, product))
+        with torch.inference_mode():
+            hidden = net.past(past) + net.target(target) + net.product(both)
+            return np.asarray(net.out(net.act(hidden.flatten(0, 1))).view(hidden.shape[:2]))
+
+    def forward(self, past: Tensor, mask: Tensor, target: Tensor, request_row: Tensor) -> Tensor:
+        """As the trained module does: past (B, L, d), mask (B, L) -> (n, d)."""
+        found = [
+            self.function(past[at].numpy(), mask[at].numpy(), mine.numpy(), self.weigh)
+            for at, mine in zip(request_row.split(BLOCK), target.split(BLOCK), strict=True)
+        ]
+        summed = torch.tensor(np.concatenate(found), dtype=torch.float32)
+        return summed / past.shape[1] ** 0.5
+
+
+# ---- the duty to new items -----------------------------------------------------------------
+
+
+def with_reserved_cut(
+    lab: Lab, function: Callable[[Array, Array, int, float], Array], share: float = 0.1
+) -> Cascade:
+    """The live cascade whose pre-ranking cuts by ``reserved_cut(score, is_new, keep, share)``."""
+    return lab.cascade.with_parts(duties=OwnDuty(function, share, lab.trained.parts.index))
+
+
+@dataclass(frozen=True)
+class OwnDuty:
+    """Who goes first when pre-ranking cuts: those whom the reader's function keeps."""
+
+    function: Callable[[Array, Array, int, float], Array]
+    share: float
+    index: ForwardIndex
+    new_hours: float = DutiesConfig.new_hours
+
+    def tiers(self, batch: Batch, candidates: Candidates, score: Array, keep: int) -> Array:
+        """(n,) 0 for those that go on, 2 for the others."""
+        is_new, starts = self.is_new(batch, candidates), candidates.starts()
+        kept = np.zeros(len(candidates), bool)
+        for a, b in zip(starts[:-1], starts[1:], strict=True):
+            kept[a:b] = self.function(score[a:b], is_new[a:b], keep, self.share)
+        return np.where(kept, RESERVED, OVER_QUOTA)
+
+    def is_new(self, batch: Batch, candidates: Candidates) -> Array:
+        """(n,) bool: published within the last ``new_hours``; nobody where that is not known."""
+        if "publish_ms" not in self.index:
+            return np.zeros(len(candidates), bool)
+        publish = self.index.get(candidates.item_row, ["publish_ms"])["publish_ms"]
+        age_ms = batch.time_ms[candidates.request_row] - publish
+        return np.asarray(age_ms < self.new_hours * HOUR_MS)

@@ -6,6 +6,8 @@
 2.4 decayed_counts    retrieval: what is popular now
 2.5 auc_trap          ranking: a high AUC and a poor list
 2.6 fuse              ranking: several targets, one score
+2.7 target_attention  ranking: what of the past matters for this candidate (replaces ours live)
+2.8 reserved_cut      pre-ranking: places kept for new items (replaces ours live)
 """
 
 from reclab.learn.lesson_02 import (
@@ -14,7 +16,9 @@ from reclab.learn.lesson_02 import (
     fuse,
     item_similarity,
     mmr,
+    reserved_cut,
     stage_sizes,
+    target_attention,
 )
 
 EXERCISES = (
@@ -24,4 +28,6 @@ EXERCISES = (
     decayed_counts.TASK,
     auc_trap.TASK,
     fuse.TASK,
+    target_attention.TASK,
+    reserved_cut.TASK,
 )
