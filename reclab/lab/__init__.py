@@ -5,7 +5,9 @@
 
 cache     built once, checked, rebuilt when damaged
 judge     what a list was worth: the hidden truth, or the clicks that followed
-panel     a few hundred requests with every score computed once, for the explorer
+panel     a hundred requests with every score computed once, for the explorer
+replay    the funnel of any sizes, channels, duties and models on the panel
+model_scores  what other models of a stage say of the panel's items
 latency   milliseconds by stage, measured here
 doctor    is everything installed and answering?
 """

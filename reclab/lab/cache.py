@@ -86,6 +86,12 @@ def _prune(root: Path, kind: str) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def whole(kind: str, version: str) -> Path | None:
+    """The folder ``kind-version`` of the cache if it is there and undamaged; builds nothing."""
+    folder = cache_root() / f"{kind}-{version}"
+    return folder if folder.exists() and damage(folder) is None else None
+
+
 def built(
     kind: str, version: str, build: Callable[[Path], None], say: Callable[[str], None] = print
 ) -> Path:

@@ -19,7 +19,7 @@ from reclab.core.types import Array, Candidates, Request
 from reclab.lab.judge import Score, TruthJudge, best_lists, eligible, score_lists
 from reclab.lab.lab import Lab
 from reclab.lab.latency import cost_of_ranking_everything, funnel_sizes, stage_costs
-from reclab.lab.panel import Replay, replay
+from reclab.lab.replay import Replay, replay
 
 CURVE = (20, 50, 100, 200, 400, 800, 1500)
 LAMBDAS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.3)

@@ -1,21 +1,29 @@
-"""The control room of lesson 02: sizes of the funnel, channels and λ against value, recall,
-latency and exposure.
+"""The control room of lesson 02: sizes, channels, models, duties and diversity against value,
+recall, latency and exposure.
 
 Simplified: a platform turns such knobs in an A/B test, and waits days for what this shows at once.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from reclab.cascade.pipeline import CHANNELS, CascadeConfig
+from reclab.cascade.pipeline import CHANNELS, Cascade, CascadeConfig
+from reclab.cascade.pre_ranking.duties import Duties, DutiesConfig
+from reclab.cascade.ranking.zoo import RANKERS
+from reclab.cascade.re_ranking.dpp import DPPConfig, DPPStage
+from reclab.cascade.re_ranking.mmr import MMRStage
 from reclab.lab import Lab
 from reclab.lab.latency import STAGES, stage_costs
-from reclab.lab.panel import Replay, replay
-from reclab.show.controls import Check, Slider
+from reclab.lab.model_scores import ModelScores, known_scores, with_models
+from reclab.lab.panel import Panel, exposures
+from reclab.lab.replay import Replay, ReRanker, replay
+from reclab.show.controls import Choice, Slider
 from reclab.show.explorer import Explorer, Params, shrinking
 from reclab.show.labels import add_labels, label
 from reclab.show.readout import Row
@@ -27,20 +35,37 @@ add_labels(
         "pre_rank": ("kept after pre-ranking", "粗排后保留"),
         "rank": ("kept after ranking", "精排后保留"),
         "lam": ("λ: relevance against diversity", "λ：相关性与多样性"),
+        "quota": ("quota of {0}, 0 = off", "{0}配额，0 = 关"),
+        "pre_ranker": ("pre-ranker", "粗排模型"),
+        "ranker": ("ranker", "精排模型"),
+        "re_ranker": ("re-ranker", "重排模型"),
+        "long_tail": ("places for the long tail", "长尾扶持"),
+        "cold_start": ("places for new items", "新品冷启动"),
+        "creators": ("places for small creators", "创作者保护"),
+        "category": ("most of one category", "类目配额上限"),
         "popular": ("popular", "热门召回"),
         "item_cf": ("item-to-item CF", "协同过滤召回"),
         "two_tower": ("two-tower embedding", "双塔向量召回"),
+        "content": ("content", "内容召回"),
+        "social": ("social", "社交召回"),
+        "sequential": ("sequential interest", "序列兴趣召回"),
         "retrieval": ("retrieval", "召回"),
         "filters": ("filters", "过滤"),
         "pre_ranking": ("pre-ranking", "粗排"),
         "ranking": ("ranking", "精排"),
         "re_ranking": ("re-ranking", "重排"),
+        "ranking and re-ranking": ("ranking and re-ranking", "精排与重排"),
         "head": ("head 1 %", "头部 1 %"),
         "middle": ("middle", "腰部"),
         "tail": ("tail 80 %", "长尾 80 %"),
+        "new": ("of these new", "其中新品"),
     }
 )
 SIZES = (20, 50, 100, 150, 200, 300, 400, 500, 600, 800, 1000, 1200, 1500)
+QUOTAS = (0, 0.25, 0.5, 1, 2, 4)
+DUTIES = ("long_tail", "cold_start", "creators")
+PRE_RANKERS = ("two_tower", "shallow", "three_tower")
+DEFAULT = {"pre_ranker": "two_tower", "ranker": "din"}
 
 
 @dataclass(frozen=True)
@@ -52,34 +77,83 @@ class Result:
     mmac: float
 
 
+def quotas() -> list[Slider]:
+    """A slider for each channel."""
+    words = {name: label("quota").format(label(name)) for name in CHANNELS}
+    return [Slider(name, 1, words[name], values=QUOTAS, group="retrieval") for name in CHANNELS]
+
+
 class CascadeExplorer(Explorer):
-    """``CascadeExplorer(lab)``: every slider move runs the funnel again on the panel's requests."""
+    """``CascadeExplorer(lab)``: every slider move runs the funnel again on the panel's requests.
+
+    A stage offers the models that have scored the panel: its own, and those that the lesson has
+    trained since."""
 
     title = ""
-    declared = (
-        Slider("retrieve", 1000, unit="candidates", values=SIZES),
-        Slider("pre_rank", 300, unit="candidates", values=SIZES),
-        Slider("rank", 100, unit="candidates", values=(10, *SIZES)),
-        Slider("lam", 0.9, low=0.0, high=1.0, step=0.05),
-        *(Check(name) for name in CHANNELS),
-    )
 
-    def __init__(self, lab: Lab) -> None:
-        self.lab, self.panel = lab, lab.panel
-        self.latency = lab.latency
-        super().__init__()
+    def __init__(self, lab: Lab, re_rankers: Mapping[str, ReRanker] | None = None) -> None:
+        self.lab, self.latency = lab, lab.latency
+        self.re_rankers = dict(re_rankers or {})
+        self.scores = {
+            "pre_ranker": known_scores(lab, "pre_ranking", PRE_RANKERS),
+            "ranker": known_scores(lab, "ranking", tuple(kind.name for kind in RANKERS)),
+        }
+        self._panels: dict[tuple[Any, Any], Panel] = {}
+        self._duties = Duties(DutiesConfig(), lab.trained.parts.index, exposures(lab.trained))
+        super().__init__(self.controls_of())
+
+    def controls_of(self) -> list[Slider | Choice]:
+        """The declarations, by stage."""
+        places = [Slider(name, 0.0, high=0.3, group="pre_ranking") for name in DUTIES]
+        last = "ranking and re-ranking"
+        return [
+            Slider("retrieve", 1000, unit="candidates", values=SIZES, group="retrieval"),
+            *quotas(),
+            Slider("pre_rank", 300, unit="candidates", values=SIZES, group="pre_ranking"),
+            self._choice("pre_ranker", "pre_ranking"),
+            *places,
+            Slider("category", 1.0, low=0.1, group="pre_ranking"),
+            Slider("rank", 100, unit="candidates", values=(10, *SIZES), group=last),
+            self._choice("ranker", last),
+            Choice(
+                "re_ranker", [(n, n) for n in ("MMR", "DPP", *self.re_rankers)], "MMR", group=last
+            ),
+            Slider("lam", 0.9, group=last),
+        ]
+
+    def _choice(self, name: str, group: str) -> Choice:
+        first = DEFAULT[name]
+        others = [other for other in self.scores[name] if other != first]
+        return Choice(name, [(label(n), n) for n in (first, *others)], first, group=group)
 
     def config(self, params: Params) -> CascadeConfig:
         """The settings as the live cascade takes them: ``lab.cascade.with_config`` runs them."""
-        base = self.lab.cascade.config
+        base, on = self.lab.cascade.config, [name for name in CHANNELS if params[name]]
         return replace(
             base,
             retrieve=int(params["retrieve"]),
             pre_rank=int(params["pre_rank"]),
             rank=int(params["rank"]),
-            channels=tuple(name for name in CHANNELS if params[name]),
+            channels=tuple(on),
             mmr=replace(base.mmr, lam=float(params["lam"])),
         )
+
+    def parts(self, params: Params) -> dict[str, Any]:
+        """The parts that the settings choose, for ``lab.cascade.with_parts(**…)``: duties and
+        re-ranker."""
+        theta = min(0.999, (1 + float(params["lam"])) / 2)  # so that both start alike
+        ours = {"MMR": MMRStage, "DPP": partial(DPPStage, dpp=DPPConfig(theta=theta))}
+        duties = copy(self._duties)
+        duties.config = DutiesConfig(**{n: float(params[n]) for n in (*DUTIES, "category")})
+        return {
+            "duties": duties if duties.config != DutiesConfig() else None,
+            "re_ranker": {**ours, **self.re_rankers}[params["re_ranker"]],
+        }
+
+    def live(self) -> Cascade:
+        """The live cascade under the settings as they stand. The models stay the cascade's own."""
+        now = self.params
+        return self.lab.cascade.with_config(**self.live_settings()).with_parts(**self.parts(now))
 
     def live_settings(self) -> dict[str, Any]:
         """The settings as they stand, for ``lab.cascade.with_config(**…)``."""
@@ -87,17 +161,34 @@ class CascadeExplorer(Explorer):
         names = ("retrieve", "pre_rank", "rank", "channels", "mmr")
         return {name: getattr(now, name) for name in names}
 
+    def panel(self, params: Params) -> Panel:
+        """The panel as the chosen models have it."""
+        chosen = (params["pre_ranker"], params["ranker"])
+        if chosen not in self._panels:
+            pre, rank = (self._score(name, params) for name in ("pre_ranker", "ranker"))
+            self._panels[chosen] = with_models(self.lab.panel, pre, rank)
+        return self._panels[chosen]
+
+    def _score(self, name: str, params: Params) -> ModelScores | None:
+        chosen = params[name]
+        return None if chosen == DEFAULT[name] else self.scores[name][chosen]
+
     def check(self, params: Params) -> str | None:
         if not any(params[name] for name in CHANNELS):
             return "Switch on at least one channel: " + ", ".join(label(c) for c in CHANNELS) + "."
         return shrinking(params, ["retrieve", "pre_rank", "rank"])
 
     def compute(self, params: Params) -> Result:
-        config = self.config(params)
-        done = replay(self.panel, config, self.lab.cascade.parts.index)
-        live = self.lab.cascade.with_config(channels=config.channels)
-        mmac = stage_costs(live, done.given).sum()
-        return Result(done, self.latency.predict(done.given), float(mmac))
+        config, live = self.config(params), self.lab.cascade
+        done = replay(self.panel(params), config, live.parts.index, **self.parts(params))
+        ms = self.latency.predict(done.given)
+        macs = stage_costs(live.with_config(channels=config.channels), done.given)
+        for name, stage in (("pre_ranker", 2), ("ranker", 3)):
+            other, usual = self._score(name, params), self.scores[name].get(DEFAULT[name])
+            if other and usual:  # dearer or cheaper by so much a candidate
+                ms[stage] = max(0.0, ms[stage] + (other.us - usual.us) * done.given[stage] / 1e3)
+                macs[stage] += (other.macs - usual.macs) * done.given[stage] / 1e6
+        return Result(done, ms, float(macs.sum()))
 
     def figure_of(self) -> go.Figure:
         fig = panels(
@@ -116,7 +207,7 @@ class CascadeExplorer(Explorer):
 
     def traces(self) -> Sequence[Series]:
         stages = [label(name) for name in STAGES]
-        groups = [label(name) for name in ("head", "middle", "tail")]
+        groups = [label(name) for name in ("head", "middle", "tail", "new")]
         left = go.Scatter(x=stages[:4], mode="lines+markers", line_color=PALETTE[3])
         return (
             Series("worth", _bar([label("value"), "NDCG@10"], PALETTE[0]), 1, 1),
@@ -131,7 +222,7 @@ class CascadeExplorer(Explorer):
             "worth": {"y": [done.share, done.ndcg.mean()]},
             "left": {"y": done.recall},
             "time": {"y": result.ms},
-            "shown": {"y": done.exposure},
+            "shown": {"y": [*done.exposure, done.new]},
         }
 
     def rows(self, result: Result) -> Sequence[Row]:
@@ -144,6 +235,7 @@ class CascadeExplorer(Explorer):
                 for name, left in zip(STAGES, done.recall, strict=False)
             ),
             Row("exposure of the tail 80 %", float(done.exposure[2])),
+            Row("exposure of items younger than a day", done.new),
             Row("Gini of exposure", done.gini),
             Row("topics on a page", done.topics),
             Row("arithmetic", result.mmac, 1, "million multiply-adds"),

@@ -16,7 +16,7 @@ from reclab.lab import Lab
 from reclab.lab.experiments import Cost, Judged
 from reclab.lab.judge import Score
 from reclab.lab.latency import LatencyModel
-from reclab.lab.panel import Replay
+from reclab.lab.replay import Replay
 from reclab.show.labels import label
 from reclab.show.slate import Feed, phone
 from reclab.show.theme import DASHES, MARKERS, PALETTE, Plot, figure

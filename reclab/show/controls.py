@@ -4,11 +4,14 @@ A declaration is frozen data; ``Knob`` makes the ipywidgets for it. A slider run
 sensible values (sizes on a log scale) or over low … high in steps; its number box beside it takes
 the same values, a typed number goes to the nearest. Both are reached with the Tab key.
 
+Controls of one ``group`` stand together under its name, in the order of the declarations.
+
 Simplified: a control room of a company also asks who may turn the knob, and writes it down.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import ipywidgets as w
@@ -35,6 +38,7 @@ class Slider:
     low: float = 0
     high: float = 1
     step: float = 0.05
+    group: str = ""
 
     def __post_init__(self) -> None:
         where = f"Slider({self.name!r})"
@@ -62,6 +66,7 @@ class Check:
     name: str
     value: bool = True
     words: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class Choice:
     options: Sequence[str] | Sequence[tuple[str, Value]]
     value: Value
     words: str = ""
+    group: str = ""
 
     def __post_init__(self) -> None:
         known = [o[1] if isinstance(o, tuple) else o for o in self.options]
@@ -174,13 +180,24 @@ def _choice(control: Choice, words: str) -> tuple[w.Widget, w.Widget]:
 
 
 def arrange(knobs: Sequence[Knob]) -> w.Widget:
-    """All controls: sliders and choices in as many columns as fit, switches in one line below."""
+    """All controls by group: sliders and choices in as many columns as fit, switches in one line
+    below."""
+    groups: dict[str, list[Knob]] = {}
+    for knob in knobs:
+        groups.setdefault(knob.control.group, []).append(knob)
+    parts = [part for name, mine in groups.items() for part in _group(name, mine)]
+    return w.VBox(parts)
+
+
+def _group(name: str, knobs: Sequence[Knob]) -> list[w.Widget]:
     rows = [k.box for k in knobs if not isinstance(k.control, Check)]
     ticks = [k.box for k in knobs if isinstance(k.control, Check)]
-    columns = "repeat(auto-fit, minmax(min(500px, 100%), 1fr))"
+    least = "360px" if name else "500px"  # many groups stand closer together
+    columns = f"repeat(auto-fit, minmax(min({least}, 100%), 1fr))"
     grid = w.GridBox(rows, layout=w.Layout(grid_template_columns=columns, grid_gap="2px 28px"))
     line = w.HBox(ticks, layout=w.Layout(flex_flow="row wrap"))
-    return w.VBox([grid, line] if ticks else [grid])
+    head = w.HTML(f"<b>{escape(label(name))}</b>", layout=w.Layout(margin="4px 0 0 2px"))
+    return [*([head] if name else []), grid, *([line] if ticks else [])]
 
 
 def knobs_of(controls: Sequence[Control]) -> dict[str, Knob]:

@@ -1,24 +1,36 @@
 """Compute time of every slider move of lesson 02's explorer, without its cache, no browser."""
 
 import time
+from typing import Any
 
 import numpy as np
 
 import reclab
-from reclab.show.cascade_explorer import SIZES, CascadeExplorer
+from reclab.show.cascade_explorer import CascadeExplorer
+from reclab.show.controls import Choice, Slider
 
 SLOWEST = 5  # moves that are named
 
 
-def moves(base: dict) -> list[dict]:
-    """One setting changed at a time, over all its places."""
-    found = [{**base, name: not base[name]} for name in ("popular", "item_cf", "two_tower")]
-    found += [{**base, "lam": lam / 20} for lam in range(21)]
-    for size in SIZES:
-        found.append({**base, "retrieve": max(size, base["pre_rank"])})
-        found.append({**base, "pre_rank": min(max(size, base["rank"]), base["retrieve"])})
-        found.append({**base, "rank": min(size, base["pre_rank"])})
-    return found
+def places(control: Any) -> list[Any]:
+    """All values that a control can take."""
+    if isinstance(control, Choice):
+        return [option[1] if isinstance(option, tuple) else option for option in control.options]
+    if not isinstance(control, Slider):
+        return [True, False]
+    steps = np.arange(control.low, control.high + control.step / 2, control.step)
+    return list(control.values) or [round(float(step), 6) for step in steps]
+
+
+def moves(explorer: CascadeExplorer) -> list[dict]:
+    """One setting changed at a time, over all its places that go together with the others."""
+    base = explorer.params
+    found = [
+        {**base, name: value}
+        for name, knob in explorer.knobs.items()
+        for value in places(knob.control)
+    ]
+    return [params for params in found if not explorer.check(params)]
 
 
 def named(params: dict, base: dict) -> str:
@@ -31,7 +43,7 @@ def measure() -> dict[str, float]:
     """ms of each move; the shorter of two runs, so that a busy machine does not name a move."""
     explorer = CascadeExplorer(reclab.open("laptop"))
     spent: dict[str, float] = {}
-    for params in 2 * moves(explorer.params):
+    for params in 2 * moves(explorer):
         began = time.perf_counter_ns()
         explorer.compute(params)
         ms, move = (time.perf_counter_ns() - began) / 1e6, named(params, explorer.params)

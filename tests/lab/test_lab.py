@@ -1,16 +1,22 @@
 """lab: opening, cache, panel and judges at the smoke scale."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 import reclab
+from reclab.cascade.pipeline import CHANNELS
+from reclab.cascade.pre_ranking.duties import Duties, DutiesConfig
+from reclab.cascade.re_ranking.dpp import DPPConfig, DPPStage
 from reclab.core.errors import ConfigError, DataError
 from reclab.lab import cache, experiments
 from reclab.lab.judge import best_lists, eligible, score_lists
 from reclab.lab.latency import STAGES, fit_line, measure_latency
-from reclab.lab.panel import replay
+from reclab.lab.model_scores import known_scores, score_model, with_models
+from reclab.lab.panel import exposures
+from reclab.lab.replay import replay
 
 
 def test_a_second_opening_gives_the_same_lab_without_building(lab, monkeypatch):
@@ -36,19 +42,59 @@ def test_a_folder_without_data_is_refused(tmp_path):
         reclab.open(data=tmp_path, progress=False)
 
 
-def test_the_panel_replays_the_live_cascade(lab):
-    """The same lists, card by card, for funnels of different shapes."""
-    requests = lab.requests(len(lab.panel))
-    for sizes in (
-        {"retrieve": 1000, "pre_rank": 300, "rank": 100},
-        {"retrieve": 200, "pre_rank": 100, "rank": 20},
-        {"retrieve": 400, "pre_rank": 50, "rank": 50, "channels": ("two_tower", "popular")},
-    ):
-        live = lab.trained.with_config(**sizes)
-        ours = replay(lab.panel, live.config, live.parts.index).lists
-        theirs = experiments.lists_of(live, requests)
-        same = (ours == theirs).mean()
-        assert same > 0.97, f"{sizes}: {same:.3f}"  # float ties may fall differently in batches
+FUNNELS = {
+    "default": {"retrieve": 1000, "pre_rank": 300, "rank": 100},
+    "narrow": {"retrieve": 200, "pre_rank": 100, "rank": 20},
+    "two channels": {"retrieve": 400, "pre_rank": 50, "rank": 50, "channels": CHANNELS[1:3]},
+}
+
+
+def same_lists(lab, live, panel=None, **parts):
+    """Share of cards that the replay and the live cascade have in common, place by place."""
+    ours = replay(panel or lab.panel, live.config, live.parts.index, **parts).lists
+    return (ours == experiments.lists_of(live, lab.requests(len(lab.panel)))).mean()
+
+
+@pytest.mark.parametrize("sizes", FUNNELS.values(), ids=FUNNELS)
+def test_the_panel_replays_the_live_cascade(lab, sizes):
+    """The same lists, card by card; float ties may fall differently in batches."""
+    assert same_lists(lab, lab.trained.with_config(**sizes)) > 0.97
+
+
+def test_the_panel_replays_duties_and_another_re_ranker(lab):
+    p = lab.trained.parts
+    wanted = DutiesConfig(long_tail=0.2, cold_start=0.1, creators=0.1, category=0.3)
+    duties = Duties(wanted, p.index, exposures(lab.trained))
+    for sizes in FUNNELS.values():
+        for parts in (
+            {"duties": duties},
+            {"re_ranker": partial(DPPStage, dpp=DPPConfig(theta=0.8))},
+        ):
+            live = lab.trained.with_config(**sizes).with_parts(**parts)
+            assert same_lists(lab, live, **parts) > 0.97
+            usual = experiments.lists_of(lab.trained.with_config(**sizes), lab.requests(60))
+            assert (experiments.lists_of(live, lab.requests(60)) != usual).any()
+
+
+def test_the_panel_replays_other_models(lab):
+    """Whatever has scored the panel stands where the cascade's own model stood."""
+    ranker = lab.static_rankers["exposed only"]
+    scores = score_model(lab, "ranking", "exposed only", ranker)
+    live = lab.trained.with_parts(ranker=ranker)
+    assert same_lists(lab, live, with_models(lab.panel, ranker=scores)) > 0.97
+    assert same_lists(lab, live) < 0.9
+    again = known_scores(lab, "ranking", ("exposed only", "never trained"))
+    assert list(again) == ["exposed only"] and again["exposed only"].macs == scores.macs > 0
+
+    class Backwards:
+        macs_per_candidate = 1
+
+        def score(self, batch, candidates):
+            return -lab.trained.parts.pre_ranker.score(batch, candidates)
+
+    scores = score_model(lab, "pre_ranking", "backwards", Backwards())
+    live = lab.trained.with_parts(pre_ranker=Backwards())
+    assert same_lists(lab, live, with_models(lab.panel, pre_ranker=scores)) > 0.97
 
 
 def test_the_panel_survives_saving(lab, tmp_path):

@@ -1,0 +1,220 @@
+"""The replay: the funnel of any sizes, channels, duties and models on the panel's arrays.
+
+    retrieved   the merge: the first n different items in the turns of the channels
+    pre_ranked  the cut by the panel's pre-ranking order, duties first
+    replay      both, the ranker's order, and the live re-ranking stage: lists and their worth
+
+Simplified: industry replays logged requests through a whole second system; that takes hours.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from reclab.cascade.batch import Batch
+from reclab.cascade.pipeline import CHANNELS, CascadeConfig
+from reclab.cascade.pre_ranking.duties import OVER_QUOTA, RESERVED, USUAL, Duties
+from reclab.cascade.re_ranking.mmr import MMRConfig, MMRStage
+from reclab.core import metrics
+from reclab.core.clock import DAY_MS
+from reclab.core.stage import Stage
+from reclab.core.types import Array, Candidates, Request
+from reclab.lab.panel import DEPTH, Panel
+from reclab.stores.forward_index import ForwardIndex
+
+ReRanker = Callable[[MMRConfig, ForwardIndex], Stage]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One run of the funnel over the panel: lists and what they are worth.
+
+    ``given``, ``kept`` (5,) mean candidates before and after each of STAGES; ``recall`` (4,) share
+    of the oracle's 100 best that is left after the first four; ``value``, ``ndcg``, ``best`` (E,)
+    per request; ``lists`` (E, 10) item rows, -1 = empty; ``exposure`` (3,) shares of head, middle
+    and tail; ``new`` share of cards younger than a day; ``gini`` over all items; ``topics`` mean
+    different main topics on a page."""
+
+    given: Array
+    kept: Array
+    recall: Array
+    value: Array
+    ndcg: Array
+    best: Array
+    lists: Array
+    exposure: Array
+    new: float
+    gini: float
+    topics: float
+
+    @property
+    def share(self) -> float:
+        """Value as a share of the oracle's."""
+        return float(self.value.sum() / self.best.sum())
+
+
+def _first_true(mask: Array, n: int | Array) -> Array:
+    """(E, U) bool -> the same with only each row's first ``n`` true places left."""
+    return mask & (np.cumsum(mask, axis=1, dtype=np.int16) <= n)
+
+
+def retrieved(
+    panel: Panel, channels: list[int], n: int, overask: float = 1.5, shares: Array | None = None
+) -> Array:
+    """(E, U) bool: the first ``n`` different items in the turns of the merge. ``shares`` of the
+    channels, None = equal ones."""
+    share = np.ones(len(channels)) if shares is None else np.asarray(shares, float)
+    share = share / share.sum()
+    asked = np.minimum(np.ceil(overask * n * share), min(n, DEPTH)).astype(int)
+    rank = np.concatenate([np.arange(k) for k in asked])
+    which = np.repeat(np.arange(len(channels)), asked)
+    turns = np.argsort((rank + 0.5) / share[which], kind="stable")
+    answers = [panel.brought[c, :, :k] for c, k in zip(channels, asked, strict=True)]
+    place = np.concatenate(answers, axis=1)[:, turns]
+    width = panel.item_row.shape[1] + 1  # the last column takes the -1
+    flat = np.where(place >= 0, place, width - 1) + width * np.arange(len(panel))[:, None]
+    turn = np.broadcast_to(np.arange(len(turns), dtype=np.int32), place.shape)
+    first = np.empty(len(panel) * width, np.int32)
+    # written back to front, so that the earliest turn of an item is what stays
+    first[flat.ravel()[::-1].copy()] = turn.ravel()[::-1].copy()
+    new = (first.take(flat) == turn) & (place >= 0)
+    found = np.zeros(len(first), bool)
+    found[flat[_first_true(new, n)]] = True
+    return found.reshape(-1, width)[:, :-1]
+
+
+def pre_ranked(panel: Panel, clean: Array, keep: int, duties: Duties | None = None) -> Array:
+    """(E, U) bool: the ``keep`` that pre-ranking hands on of the ``clean`` ones, in the panel's
+    order; with duties, those first for whom they keep places."""
+    there = clean.take(panel.by_pre)
+    if duties is None:
+        return _marked(panel, panel.by_pre[_first_true(there, keep)])
+    flat = panel.by_pre[there]
+    owner = flat // clean.shape[1]
+    candidates = Candidates(len(panel), owner, panel.item_row.take(flat).astype(np.int64))
+    tier = _tiers(panel, candidates, duties, keep)
+    kept, before = np.zeros(len(flat), bool), np.zeros(len(panel), np.int64)
+    for level in (RESERVED, USUAL, OVER_QUOTA):
+        mine = tier == level
+        kept |= mine & (_place(candidates, mine) + before[owner] < keep)
+        before += np.bincount(owner[mine], minlength=len(panel))
+    return _marked(panel, flat[kept])
+
+
+def _marked(panel: Panel, flat: Array) -> Array:
+    """(E, U) bool, True at places of the flat (E, U)."""
+    mask = np.zeros(panel.item_row.size, bool)
+    mask[flat] = True
+    return mask.reshape(panel.item_row.shape)
+
+
+def _tiers(panel: Panel, there: Candidates, duties: Duties, keep: int) -> Array:
+    """``duties.tiers`` for candidates that lie best first, without sorting them once more."""
+    c, rows = duties.config, there.item_row
+    tier = np.full(len(rows), USUAL, np.int8)
+    if c.category < 1.0 and "tags" in duties.index:
+        category = duties.index["tags"][rows, 0].astype(np.int64)
+        key = there.request_row * (category.max(initial=0) + 2) + category + 1
+        order = np.argsort(key, kind="stable")
+        place = np.empty(len(rows), np.int64)
+        new = np.diff(key[order], prepend=-1) > 0
+        every = np.arange(len(rows))
+        place[order] = every - np.maximum.accumulate(np.where(new, every, 0))
+        tier[place >= max(1, round(c.category * keep))] = OVER_QUOTA
+    for share, group in (
+        (c.long_tail, lambda: duties.is_tail[rows]),
+        (c.creators, lambda: duties.is_small[rows]),
+        (c.cold_start, lambda: duties._is_new(_anonymous(panel), there)),
+    ):
+        if share:
+            mine = group()
+            tier[mine & (_place(there, mine) < round(share * keep))] = RESERVED
+    return tier
+
+
+def _place(there: Candidates, mine: Array) -> Array:
+    """(n,) how many of ``mine`` lie before each candidate in its request."""
+    before = np.cumsum(mine) - mine
+    starts = there.starts()[:-1]
+    first = before[np.minimum(starts, len(before) - 1)] if len(before) else starts
+    return np.asarray(before - first[there.request_row])
+
+
+def replay(
+    panel: Panel,
+    config: CascadeConfig,
+    index: ForwardIndex,
+    re_ranker: ReRanker = MMRStage,
+    duties: Duties | None = None,
+) -> Replay:
+    """Run the funnel of ``config`` over the panel, with the duties and the re-ranker that a
+    cascade would have as parts."""
+    shares = [getattr(config, "shares", {}).get(name, 1.0) for name in config.channels]
+    asked = [CHANNELS.index(name) for name in config.channels]
+    found = retrieved(panel, asked, config.retrieve, shares=np.array(shares))
+    clean = found & ~panel.dropped if config.hide_seen else found
+    pre = pre_ranked(panel, clean, config.pre_rank, duties)
+    in_order = _first_true(pre.take(panel.by_rank), config.rank)
+    # which of them is which: positions in the flat (E, U), by request and then by rank
+    ranked = panel.by_rank[in_order]
+    lists, gain = _re_ranked(panel, re_ranker(config.mmr, index), ranked)
+    left = [int(np.count_nonzero(mask)) for mask in (found, clean, pre)] + [len(ranked)]
+    good = [int(np.count_nonzero(mask & panel.is_best)) for mask in (found, clean, pre)]
+    good.append(int(np.count_nonzero(panel.is_best.take(ranked))))
+    counts = [n / len(panel) for n in left]
+    shown = lists[lists >= 0]
+    return Replay(
+        given=np.array([config.retrieve, *counts]),
+        kept=np.array([*counts, (lists >= 0).sum(1).mean()]),
+        recall=np.array(good) / max(1, int(panel.n_best.sum())),
+        value=gain.sum(1),
+        ndcg=metrics.ndcg(gain, panel.best_gain),
+        best=panel.best_gain.sum(1),
+        lists=lists,
+        exposure=metrics.share_by_group(shown, panel.group, 3),
+        new=_new(panel, lists, index),
+        gini=metrics.gini(np.bincount(shown, minlength=len(panel.group))),
+        topics=_topics(lists, index),
+    )
+
+
+def _re_ranked(panel: Panel, stage: Stage, ranked: Array) -> tuple[Array, Array]:
+    """(E, 10) item rows and gains of the lists that the live re-ranking stage makes of the
+    ``ranked`` ones, positions in the flat (E, U)."""
+    owner = ranked // panel.item_row.shape[1]
+    rows = panel.item_row.take(ranked).astype(np.int64)
+    columns = {"rank_score": panel.rank_score.take(ranked), "gain": panel.gain.take(ranked)}
+    candidates = Candidates(len(panel), owner, rows, columns)
+    kept = stage(_anonymous(panel), candidates).kept
+    slot = np.arange(len(kept)) - kept.starts()[:-1][kept.request_row]
+    lists, gain = np.full((len(panel), 10), -1), np.zeros((len(panel), 10), np.float32)
+    inside = slot < 10
+    lists[kept.request_row[inside], slot[inside]] = kept.item_row[inside]
+    gain[kept.request_row[inside], slot[inside]] = kept["gain"][inside]
+    return lists, gain
+
+
+def _anonymous(panel: Panel) -> Batch:
+    """A batch that only says when each request came, and how many cards it wants."""
+    n = len(panel)
+    none, past = np.zeros(n, np.int64), np.full((n, 1), -1)
+    requests = (Request(-1, 0),) * n
+    starts = np.zeros(n + 1, np.int64)
+    return Batch(requests, none - 1, panel.time_ms, none, past, starts, none[:0])
+
+
+def _new(panel: Panel, lists: Array, index: ForwardIndex) -> float:
+    """Share of the cards that were published within the day before; NaN without dates."""
+    if "publish_ms" not in index:
+        return float("nan")
+    age_ms = panel.time_ms[:, None] - index["publish_ms"][np.maximum(lists, 0)]
+    return float((age_ms < DAY_MS)[lists >= 0].mean()) if (lists >= 0).any() else 0.0
+
+
+def _topics(lists: Array, index: ForwardIndex) -> float:
+    """Mean number of different main topics on a page; NaN without tags."""
+    if "tags" not in index:
+        return float("nan")
+    main = np.sort(index.get(lists, ["tags"])["tags"][:, :, 0], axis=1)
+    return float(1 + (np.diff(main, axis=1) > 0).sum(1).mean())
