@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reclab.cascade.batch import Batch, read_batch
+from reclab.cascade.batch import read_batch
 from reclab.cascade.pipeline import CHANNELS, Cascade
 from reclab.cascade.re_ranking.mmr import MMRConfig
 from reclab.cascade.stages import Predictor
@@ -227,18 +227,6 @@ def trap(lab: Lab, sizes: Sequence[int] = TRAP_SIZES) -> dict[str, Judged]:
     most = int(0.8 * len(lab.trained.parts.index))
     fitting = [size for size in sizes if size <= most]
     return {name: judge_ranker(lab, ranker, fitting) for name, ranker in rankers.items()}
-
-
-class NaNRanker:
-    """A ranker that has gone wrong: it answers NaN. For the lesson's last part."""
-
-    def __init__(self, ranker: Predictor) -> None:
-        self.ranker, self.macs_per_candidate = ranker, ranker.macs_per_candidate
-
-    def predict(self, batch: Batch, candidates: Candidates) -> dict[str, Array]:
-        """NaN for every target and candidate."""
-        told = self.ranker.predict(batch, candidates)
-        return {name: np.full(len(candidates), np.nan, np.float32) for name in told}
 
 
 # ---- re-ranking ----------------------------------------------------------------------------

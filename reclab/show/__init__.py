@@ -7,6 +7,7 @@ explorer  controls + one live figure + summary table, against a pinned baseline
 slate     the feed as a phone shows it
 diagram   a pipeline's stages, drawn from the live objects
 live      the one FigureWidget, fitted to its box
+run_once  a long measurement behind a button, its result kept
 readout   the numbers as text and as a table
 
 Only notebooks import this package.

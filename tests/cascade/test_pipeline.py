@@ -32,7 +32,7 @@ from reclab.cascade.retrieval.als import ALSChannel, ALSConfig
 from reclab.core.errors import ConfigError, DataError, NotBuilt
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Candidates, Request
-from reclab.lab.experiments import NaNRanker
+from reclab.lab.breaking import NaNRanker
 from reclab.stores.exposures import RecentExposures
 from reclab.stores.kv import KV
 
