@@ -7,8 +7,11 @@
                  │
                  ▼
     retrieval/popular.py     ┐
-    retrieval/item_cf.py     ├► retrieval/merge.py     many cheap channels, each remembered
-    retrieval/two_tower.py   ┘
+    retrieval/item_cf.py     │
+    retrieval/two_tower.py   ├► retrieval/merge.py     many cheap channels, each remembered
+    retrieval/content.py     │
+    retrieval/social.py      │
+    retrieval/sequential.py  ┘
                  │
                  ▼
     filters/published.py ► filters/duplicates.py ► filters/exposed.py    what must not be shown

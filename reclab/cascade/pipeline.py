@@ -10,10 +10,10 @@ Simplified: industry runs each stage as a service of its own, on sharded indexes
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, get_type_hints
 
 from reclab.cascade.batch import read_batch
 from reclab.cascade.filters import DuplicateFilter, PublishedFilter, SeenFilter
@@ -21,14 +21,18 @@ from reclab.cascade.pre_ranking.two_tower import PreRanker
 from reclab.cascade.ranking.din import DIN
 from reclab.cascade.ranking.features import FeatureBuilder
 from reclab.cascade.ranking.fusion import Fusion
+from reclab.cascade.ranking.towers import TwoTowerModel
 from reclab.cascade.ranking.training import Progress
 from reclab.cascade.re_ranking.mmr import MMRConfig, MMRStage
+from reclab.cascade.retrieval.content import ContentChannel
 from reclab.cascade.retrieval.item_cf import ItemCFChannel
 from reclab.cascade.retrieval.merge import Channel, MergeStage
 from reclab.cascade.retrieval.popular import PopularChannel
+from reclab.cascade.retrieval.sequential import SequentialChannel
+from reclab.cascade.retrieval.social import SocialChannel
 from reclab.cascade.retrieval.two_tower import TwoTowerChannel
 from reclab.cascade.stages import PreRankStage, RankStage, Tiers, top_up
-from reclab.core.errors import DataError, NotBuilt, check, check_int
+from reclab.core.errors import DataError, NotBuilt, check, check_float, check_int
 from reclab.core.pipeline import run
 from reclab.core.stage import Stage
 from reclab.core.tables import Logs, Table
@@ -37,8 +41,23 @@ from reclab.stores.exposures import RecentExposures
 from reclab.stores.forward_index import ForwardIndex
 from reclab.stores.user_features import UserFeatures
 
-CHANNELS = ("popular", "item_cf", "two_tower")
 HOT_POOL = 500  # popular items that the last resort chooses from
+
+
+@dataclass
+class Channels:
+    """The retrieval channels, a line each: what is named here is fitted, saved, updated, asked."""
+
+    popular: PopularChannel
+    item_cf: ItemCFChannel
+    two_tower: TwoTowerChannel
+    content: ContentChannel
+    social: SocialChannel
+    sequential: SequentialChannel
+
+
+KINDS: dict[str, Any] = get_type_hints(Channels)
+CHANNELS = tuple(KINDS)
 
 
 @dataclass(frozen=True)
@@ -53,6 +72,8 @@ class CascadeConfig:
     """candidates after ranking (1 … pre_rank)"""
     channels: tuple[str, ...] = CHANNELS
     """retrieval channels that are asked"""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """quota of each channel in proportion to the others' (0.1 … 10); 1 where not named"""
     mmr: MMRConfig = field(default_factory=MMRConfig)
     """re-ranking: relevance against diversity, and the windows"""
     hide_seen: bool = True
@@ -68,20 +89,20 @@ class CascadeConfig:
         check(self.rank <= self.pre_rank, "CascadeConfig.rank", self.rank, falls, "100")
         known = bool(self.channels) and set(self.channels) <= set(CHANNELS)
         among = f"name at least one of {', '.join(CHANNELS)} and nothing else"
-        check(known, "CascadeConfig.channels", self.channels, among, "all three")
+        check(known, "CascadeConfig.channels", self.channels, among, "all of them")
+        for name, share in self.shares.items():
+            check_float(f"CascadeConfig.shares[{name!r}]", share, 0.001, 1000.0, "1")
 
 
 @dataclass
-class Parts:
-    """What was fitted; shared by cascades that differ in config only. ``filters`` run after the
-    cascade's own, in order: block list, compliance, whatever ``cascade.filters`` has."""
+class Parts(Channels):
+    """What was fitted; shared by cascades that differ in config only. ``channels`` are asked
+    beside the named ones; ``filters`` run after the cascade's own, in order: block list,
+    compliance, whatever ``cascade.filters`` has."""
 
     index: ForwardIndex
     users: UserFeatures
     features: FeatureBuilder
-    popular: PopularChannel
-    item_cf: ItemCFChannel
-    two_tower: TwoTowerChannel
     pre_ranker: PreRanker
     ranker: DIN
     fuse: Fusion = field(default_factory=Fusion)
@@ -110,8 +131,10 @@ class Cascade:
     def stages(self) -> list[Stage]:
         """The boxes, in order."""
         p, c = self.parts, self.config
+        asked = [*(getattr(p, name) for name in c.channels), *p.channels]
+        shares = {ch.name: c.shares[ch.name] for ch in asked if ch.name in c.shares}
         return [
-            MergeStage([*(getattr(p, name) for name in c.channels), *p.channels], keep=c.retrieve),
+            MergeStage(asked, keep=c.retrieve, shares=shares),
             PublishedFilter(p.index),
             DuplicateFilter(),
             *([SeenFilter()] if c.hide_seen else []),
@@ -132,18 +155,18 @@ class Cascade:
         say = progress or (lambda fraction, text: None)
         index, users, features = _stores(logs, until_ms)
         end = int(logs.interactions["time_ms"].max()) + 1 if until_ms is None else until_ms
-        say(0.1, "channels")
-        popular = PopularChannel().fit(logs, index, end)
-        item_cf = ItemCFChannel().fit(logs, index, end)
-        say(0.2, "two-tower retrieval")
-        two_tower = TwoTowerChannel().fit(logs, features, end)
-        say(0.4, "pre-ranker")
+        made = {}
+        for n, (name, kind) in enumerate(KINDS.items()):
+            say(0.1 + 0.4 * n / len(KINDS), f"channel {name}")
+            made[name] = kind().fit(logs, _reads(kind, index, features), end)
+        say(0.5, "pre-ranker")
         pre_ranker = PreRanker().fit(logs, features, end)
-        say(0.6, "ranker")
+        say(0.7, "ranker")
         ranker = DIN().fit(logs, features, end)
         fuse = Fusion.over(ranker.targets)
-        models = (popular, item_cf, two_tower, pre_ranker, ranker, fuse)
-        self._parts = Parts(index, users, features, *models, until_ms=until_ms)
+        stores = {"index": index, "users": users, "features": features}
+        models = {"pre_ranker": pre_ranker, "ranker": ranker, "fuse": fuse}
+        self._parts = Parts(**made, **stores, **models, until_ms=until_ms)
         say(1.0, "cascade trained")
         return self
 
@@ -153,15 +176,16 @@ class Cascade:
         p = self.parts
         p.users.append(events)
         p.features.append(events)
-        p.popular.update(events)
-        p.item_cf.update(events)
+        for channel in (*(getattr(p, name) for name in CHANNELS), *p.channels):
+            if hasattr(channel, "update"):
+                channel.update(events)
 
     def save(self, folder: Path) -> None:
         """Write the stores and what was learned."""
         p = self.parts
         folder.mkdir(parents=True, exist_ok=True)
-        models = (p.popular, p.item_cf, p.two_tower, p.pre_ranker, p.ranker)
-        for part in (p.index, p.users, p.features, *models):
+        channels = (getattr(p, name) for name in CHANNELS)
+        for part in (p.index, p.users, p.features, *channels, p.pre_ranker, p.ranker):
             part.save(folder)
         about = json.dumps({"until_ms": p.until_ms})
         (folder / "cascade.json").write_text(about, encoding="utf-8")
@@ -176,17 +200,18 @@ class Cascade:
             raise DataError(f"cannot load the cascade from {folder}: {error}") from error
         index, users = ForwardIndex.load(folder), UserFeatures.load(folder)
         features = FeatureBuilder.load(folder, index, users)
+        held = {
+            name: kind.load(folder, _reads(kind, index, features)) for name, kind in KINDS.items()
+        }
         ranker = DIN.load(folder, features)
         parts = Parts(
-            index,
-            users,
-            features,
-            PopularChannel.load(folder, index),
-            ItemCFChannel.load(folder, index),
-            TwoTowerChannel.load(folder, features),
-            PreRanker.load(folder, features),
-            ranker,
-            Fusion.over(ranker.targets),
+            **held,
+            index=index,
+            users=users,
+            features=features,
+            pre_ranker=PreRanker.load(folder, features),
+            ranker=ranker,
+            fuse=Fusion.over(ranker.targets),
             until_ms=about["until_ms"],
         )
         return Cascade(parts=parts)
@@ -224,6 +249,11 @@ class Cascade:
         if self.parts.exposures is None:
             raise NotBuilt("this Cascade remembers no exposures: with_parts(exposures=…) first")
         self.parts.exposures.put(slate.request.user_id, slate.item_id)
+
+
+def _reads(kind: type, index: ForwardIndex, features: FeatureBuilder) -> object:
+    """What a channel is fitted and loaded with: the towers read features, the others the index."""
+    return features if issubclass(kind, TwoTowerModel) else index
 
 
 def _stores(logs: Logs, until_ms: int | None) -> tuple[ForwardIndex, UserFeatures, FeatureBuilder]:

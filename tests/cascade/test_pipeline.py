@@ -118,6 +118,7 @@ def test_a_request_before_everything_is_still_answered(cascade):
         ({"pre_rank": 50, "rank": 100}, "a funnel narrows"),
         ({"channels": ()}, "name at least one of popular, item_cf, two_tower"),
         ({"channels": ("popular", "astrology")}, "astrology"),
+        ({"shares": {"popular": -1.0}}, r"CascadeConfig.shares\['popular'\]"),
     ],
 )
 def test_wrong_sizes_are_named_with_a_good_value(settings, named):
@@ -310,4 +311,5 @@ def test_further_channels_and_duties_join_as_parts(lab, cascade):
     merged = wider.stages()[0](
         read_batch(lab.requests(4), p.users, p.index), Candidates.empty(4)
     ).kept
-    assert (merged["channels"] & 8 > 0).sum() >= 4 * SIZES["retrieve"] / 8
+    mine = merged["channels"] >> len(CHANNELS) & 1
+    assert mine.sum() >= 4 * SIZES["retrieve"] / 10

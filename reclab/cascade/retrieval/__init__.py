@@ -1,12 +1,14 @@
 """Retrieval (召回): several channels (多路召回) propose, one merge unites them.
 
-    popular.py     what most people liked lately           --+
-    item_cf.py     what is liked together with what you did  |
-    swing.py       the same, by pairs of users who agree     |
-    als.py         what the factors of your likes point at   +--> merge.py --> Candidates
-    two_tower.py   what lies near your vector                |
-    sequential.py  what comes next after your last ones      |
-    content.py     new and good items of your topics       --+
+    popular.py     what most people liked lately            --+
+    item_cf.py     what is liked together with what you did   |
+    two_tower.py   what lies near your vector                 |
+    content.py     new and good items of your topics          +--> merge.py --> Candidates
+    social.py      your creators' posts, your circle's likes  |
+    sequential.py  what comes next after your last ones     --+
+  and as wanted
+    swing.py       as item_cf, by pairs of users who agree
+    als.py         what the factors of your likes point at
 
 A channel has a ``name``, ``fit(logs, index, until_ms)`` and ``retrieve(batch, k) -> (item rows
 (B, k), scores (B, k))``: best first, padded with -1; where it makes sense also ``update(events)``.
@@ -18,6 +20,7 @@ from reclab.cascade.retrieval.item_cf import ItemCFChannel, ItemCFConfig
 from reclab.cascade.retrieval.merge import MergeStage
 from reclab.cascade.retrieval.popular import PopularChannel, PopularConfig
 from reclab.cascade.retrieval.sequential import SequentialChannel, SequentialConfig
+from reclab.cascade.retrieval.social import SocialChannel, SocialConfig
 from reclab.cascade.retrieval.swing import SwingChannel, SwingConfig
 
 __all__ = [
@@ -32,6 +35,8 @@ __all__ = [
     "PopularConfig",
     "SequentialChannel",
     "SequentialConfig",
+    "SocialChannel",
+    "SocialConfig",
     "SwingChannel",
     "SwingConfig",
 ]

@@ -31,6 +31,7 @@ from reclab.cascade.retrieval.packed import write_best
 from reclab.core.errors import DataError, NotBuilt, check_float, check_int
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
+from reclab.stores.arrays import Arrays, save_arrays
 from reclab.stores.as_of import ragged
 from reclab.stores.forward_index import ForwardIndex
 
@@ -81,11 +82,9 @@ class ContentChannel:
     ) -> Self:
         """Read the items' tags and, from impressions strictly before ``until_ms``, their quality.
 
-        ``texts``: one a row of the index, for instance titles. Raises ``DataError`` if the items
-        have no tags, or the texts another length.
+        ``texts``: one a row of the index, for instance titles. Items without tags and texts are
+        about nothing and never found. Raises ``DataError`` if the texts have another length.
         """
-        if "tags" not in index:
-            raise DataError("ContentChannel needs the column 'tags' of the items table")
         if texts is not None and len(texts) != len(index):
             raise DataError(f"{len(texts)} texts for {len(index)} items: one each is needed")
         self._words = sp.csr_matrix((len(index), 0), dtype=np.float32)
@@ -123,7 +122,7 @@ class ContentChannel:
         self._publish = index["publish_ms"].astype(np.int64) if "publish_ms" in index else none
         words = sp.csr_matrix(self._words)
         words.resize(n, words.shape[1])  # items that joined later have no words
-        self._terms = unit_rows(sp.hstack([tag_weights(index["tags"]), words]).tocsr())
+        self._terms = unit_rows(sp.hstack([tag_weights(_tags(index)), words]).tocsr())
         term = np.repeat(np.arange(self._terms.shape[1]), np.diff(self._terms.tocsc().indptr))
         row, weight = self._terms.tocsc().indices, self._terms.tocsc().data
         order = np.lexsort((self._quality[row], self._publish[row], term))
@@ -192,38 +191,41 @@ class ContentChannel:
         return ragged(start, stop - start), stop - start
 
     def save(self, folder: Path) -> None:
-        """Write ``content.npz``."""
+        """Write ``content`` into the folder."""
         if self._index is None:
             raise NotBuilt("ContentChannel.save: call fit(logs, index, until_ms) first")
-        folder.mkdir(parents=True, exist_ok=True)
         words = self._words
-        np.savez(
-            folder / "content.npz",
-            config=json.dumps(asdict(self.config)),
-            ids=self._index.ids,
-            tags=self._index["tags"],
-            publish=self._publish,
-            shown=self._shown,
-            liked=self._liked,
-            data=words.data,
-            indices=words.indices,
-            indptr=words.indptr,
-            n_words=words.shape[1],
-        )
+        held = {
+            "config": np.array(json.dumps(asdict(self.config))),
+            "ids": self._index.ids,
+            "tags": _tags(self._index),
+            "publish": self._publish,
+            "shown": self._shown,
+            "liked": self._liked,
+            "data": words.data,
+            "indices": words.indices,
+            "indptr": words.indptr,
+            "n_words": np.array(words.shape[1]),
+        }
+        save_arrays(folder / "content", held)
 
     @classmethod
     def load(cls, folder: Path, index: ForwardIndex | None = None) -> Self:
         """Read what ``save`` wrote. With ``index``, items that join it later are found too."""
-        with np.load(folder / "content.npz", allow_pickle=False) as held:
-            channel = cls(ContentConfig(**json.loads(str(held["config"]))))
+        held = Arrays(folder / "content")
+        channel = cls(ContentConfig(**json.loads(str(held["config"]))))
+        if index is None:
             columns = {"video_id": "ids", "tags": "tags", "publish_ms": "publish"}
-            items = Table({name: held[kept] for name, kept in columns.items()})
-            channel._index = ForwardIndex(items) if index is None else index
-            channel._shown, channel._liked = held["shown"], held["liked"]
-            parts = held["data"], held["indices"], held["indptr"]
-            shape = len(held["indptr"]) - 1, int(held["n_words"])
-            channel._words = sp.csr_matrix(parts, shape)
+            index = ForwardIndex(Table({name: held[kept] for name, kept in columns.items()}))
+        channel._index, channel._shown, channel._liked = index, held["shown"], held["liked"]
+        parts = held["data"], held["indices"], held["indptr"]
+        channel._words = sp.csr_matrix(parts, (len(parts[2]) - 1, int(held["n_words"])))
         return channel._invert()
+
+
+def _tags(index: ForwardIndex) -> Array:
+    """(n_items, width) tag numbers; width 0 where the items have none."""
+    return index["tags"] if "tags" in index else np.zeros((len(index), 0), np.int16)
 
 
 def tag_weights(tags: Array) -> sp.csr_matrix:

@@ -37,31 +37,31 @@ from reclab.stores.vector_index import VectorIndex
 class SequentialConfig:
     """Sizes of the network, what a sequence is, and how it is trained."""
 
-    dim: int = 48
+    dim: int = 32
     """length of the vectors (16 … 128)"""
     blocks: int = 1
     """self-attention blocks (1 … 4)"""
     heads: int = 1
     """attention heads; ``dim`` is a multiple of them (1 … 8)"""
-    length: int = 50
+    length: int = 20
     """latest positives that are read (items, 10 … 200)"""
     dropout: float = 0.2
     """share of the numbers hidden in training (0 … 0.5)"""
-    n_drawn: int = 512
+    n_drawn: int = 256
     """items drawn uniformly as negatives of a step (0 … 8192)"""
     group: str = "user_id"
     """column whose rows are one sequence: user_id or session_id"""
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            epochs=10, batch_rows=64, learning_rate=3e-3, patience=3, max_rows=200_000
+            epochs=4, batch_rows=32, learning_rate=1e-2, patience=3, max_rows=5000
         )
     )
 
     def __post_init__(self) -> None:
-        for name, typical in (("dim", "48"), ("blocks", "1-2"), ("heads", "1-2")):
+        for name, typical in (("dim", "32"), ("blocks", "1-2"), ("heads", "1-2")):
             check_int(f"SequentialConfig.{name}", getattr(self, name), 1, 1024, typical)
-        check_int("SequentialConfig.length", self.length, 2, 1000, "50")
-        check_int("SequentialConfig.n_drawn", self.n_drawn, 0, 1_000_000, "512")
+        check_int("SequentialConfig.length", self.length, 2, 1000, "20")
+        check_int("SequentialConfig.n_drawn", self.n_drawn, 0, 1_000_000, "256")
         check_float("SequentialConfig.dropout", self.dropout, 0.0, 0.9, "0.2")
         whole = self.dim % self.heads == 0
         check(whole, "SequentialConfig.heads", self.heads, f"divide dim = {self.dim}", "1")
@@ -215,7 +215,7 @@ class SequentialChannel:
             about = json.loads((folder / "sequential.json").read_text(encoding="utf-8"))
             state = torch.load(folder / "sequential.pt", weights_only=True)
         except (OSError, ValueError, RuntimeError) as error:
-            raise DataError(f"cannot load the channel from {folder}: {error}") from error
+            raise DataError(f"cannot load sequential.json, .pt from {folder}: {error}") from error
         config = about["config"] | {"train": TrainConfig(**about["config"]["train"])}
         channel = cls(SequentialConfig(**config))
         net = NextItemNet(len(state["net"]["item.weight"]) - 1, channel.config)

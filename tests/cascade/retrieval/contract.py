@@ -12,7 +12,7 @@ import pytest
 from reclab.cascade.batch import Batch
 from reclab.core.clock import DAY_MS
 from reclab.core.errors import NotBuilt
-from reclab.core.tables import Logs
+from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
 from reclab.stores.forward_index import ForwardIndex
 from reclab.stores.user_features import UserFeatures
@@ -59,12 +59,15 @@ def check_answer(item_row: Array, score: Array, shape: tuple[int, int], n_items:
 
 
 class ChannelContract:
-    """Rules for all channels."""
+    """Rules for all channels. ``logs``: the checkerboard, with what else a channel reads."""
+
+    logs = LOGS
 
     def make(self) -> Any:
         raise NotImplementedError
 
-    def fitted(self, logs: Logs = LOGS, until_ms: int = END) -> Any:
+    def fitted(self, logs: Logs | None = None, until_ms: int = END) -> Any:
+        logs = self.logs if logs is None else logs
         return self.make().fit(logs, ForwardIndex(logs.items), until_ms)
 
     @pytest.mark.parametrize("k", [1, 7, 500])
@@ -86,12 +89,44 @@ class ChannelContract:
 
     def test_empty_catalogue_answers_nothing(self):
         none = np.zeros(0, np.int64)
+        logs = self.logs
         empty = replace(
-            LOGS, items=LOGS.items.take(none), interactions=LOGS.interactions.take(none)
+            logs, items=logs.items.take(none), interactions=logs.interactions.take(none)
         )
         batch = batch_of(np.array([-1, 3]), history=np.full((2, 50), -1))
         item_row, _ = self.fitted(empty).retrieve(batch, 4)
         assert item_row.shape == (2, 4) and (item_row == -1).all()
+
+    def test_items_that_are_all_alike_do_no_harm(self):
+        """One author, one tag, one time, and everybody liked everything."""
+        items, n = dict(self.logs.items.columns), len(self.logs.items)
+        items |= {"author_id": np.full(n, 1000), "tags": np.zeros((n, 1), np.int16)}
+        shown = dict(self.logs.interactions.columns)
+        shown["is_click"] = np.ones_like(shown["is_click"])
+        same = replace(self.logs, items=Table(items), interactions=Table(shown))
+        history = np.full((2, 50), -1)
+        history[0, -3:] = 1, 2, 3
+        check_answer(*self.fitted(same).retrieve(batch_of(np.array([4, -1]), history=history), 30),
+                     (2, 30), n)  # fmt: skip
+
+    def test_one_user_alone_gets_an_answer_and_no_error(self):
+        shown = self.logs.interactions
+        alone = replace(
+            self.logs,
+            users=self.logs.users.take(self.logs.users["user_id"] == 0),
+            interactions=shown.take(shown["user_id"] == 0),
+        )
+        batch = batch_of(np.array([0, -1]), history=np.array([[-1, 2, 4], [-1, -1, 6]]))
+        check_answer(*self.fitted(alone).retrieve(batch, 30), (2, 30), N_ITEMS)
+
+    def test_items_that_the_log_never_shows_do_no_harm(self):
+        """Half of the catalogue has no impression, and stands in histories all the same."""
+        shown = self.logs.interactions
+        seen = shown["video_id"] < N_ITEMS // 2
+        channel = self.fitted(replace(self.logs, interactions=shown.take(seen)))
+        history = np.array([[N_ITEMS - 1, N_ITEMS - 2], [3, N_ITEMS - 1]])
+        check_answer(*channel.retrieve(batch_of(np.array([0, 1]), history=history), 30),
+                     (2, 30), N_ITEMS)  # fmt: skip
 
     def test_a_batch_equals_its_requests_one_by_one(self):
         channel, batch = self.fitted(), batch_of(np.array([5, -1, 0, 39, 12]), END - 7_000_000)
@@ -103,7 +138,7 @@ class ChannelContract:
 
     def test_fit_does_not_look_past_its_time(self):
         batch, until = batch_of(np.arange(N_USERS), DAY_MS), DAY_MS
-        whole, cut = self.fitted(until_ms=until), self.fitted(LOGS.between(0, until), until)
+        whole, cut = self.fitted(until_ms=until), self.fitted(self.logs.between(0, until), until)
         for a, b in zip(whole.retrieve(batch, 6), cut.retrieve(batch, 6), strict=True):
             np.testing.assert_array_equal(a, b)
 

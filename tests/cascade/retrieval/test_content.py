@@ -168,7 +168,11 @@ def test_wrong_settings_and_data_are_named():
         ContentConfig(fresh_hours=0.0)
     with pytest.raises(DataError, match="3 texts for 20 items"):
         ContentChannel().fit(LOGS, INDEX, END, ["a", "b", "c"])
-    with pytest.raises(DataError, match="column 'tags'"):
-        ContentChannel().fit(LOGS, ForwardIndex(Table({"video_id": np.arange(3)})), END)
     with pytest.raises(NotBuilt, match="fit"):
         ContentChannel().update(Table())
+
+
+def test_items_about_nothing_are_never_found():
+    bare = replace(LOGS, items=Table({"video_id": LOGS.items["video_id"]}))
+    channel = ContentChannel().fit(bare, ForwardIndex(bare.items), END)
+    assert (channel.retrieve(batch_of(np.array([0, 1])), 5)[0] == -1).all()
