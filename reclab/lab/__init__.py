@@ -9,6 +9,7 @@ panel     a hundred requests with every score computed once, for the explorer
 replay    the funnel of any sizes, channels, duties and models on the panel
 model_scores  what other models of a stage say of the panel's items
 costs     value against arithmetic: the cascade beside single models
+filter_set  six filters at once, fitted on the logs
 breaking  what the lesson breaks: a NaN, a late channel, an index that was not rebuilt
 latency   milliseconds by stage, measured here
 doctor    is everything installed and answering?

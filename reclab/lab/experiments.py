@@ -14,6 +14,7 @@ from reclab.cascade.pipeline import CHANNELS, Cascade
 from reclab.cascade.re_ranking.mmr import MMRConfig
 from reclab.cascade.stages import Predictor
 from reclab.core.chance import rng
+from reclab.core.clock import DAY_MS
 from reclab.core.metrics import auc
 from reclab.core.types import Array, Candidates, Request
 from reclab.lab.judge import Score, TruthJudge, best_lists, eligible, score_lists
@@ -155,6 +156,56 @@ def channels(lab: Lab, retrieve: int = 600) -> dict[str, float]:
         words: float(replay(panel, replace(config, channels=asked), index).recall[0])
         for words, asked in sets.items()
     }
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Share of the oracle's 100 best that a channel finds: of all, of those younger than a day, and
+    of all for users with at most FEW likes."""
+
+    everybody: float
+    new_items: float
+    new_users: float
+
+
+FEW = 3  # likes of a user who is still new
+
+
+def reach(lab: Lab, k: int = 600, n: int = 100, pool: int = 2000) -> dict[str, Reach]:
+    """What each channel alone finds with ``k`` candidates, and for whom."""
+    p, pool = lab.trained.parts, pool if lab.has_truth else 400
+    every = lab.requests(pool)
+    likes = (read_batch(every, p.users, p.index).history >= 0).sum(1)
+    new = np.flatnonzero(likes <= FEW)[:n]
+    rows = np.concatenate([np.arange(min(n, len(every))), new])
+    requests = [every[row] for row in rows]
+    gain = _gains(lab, pool, rows) * eligible(requests, p.users, p.index)
+    best = best_lists(gain, 100)
+    worth = np.take_along_axis(gain, best, 1) > 0
+    age_ms = np.array([r.time_ms for r in requests])[:, None] - _publish_ms(lab)[best]
+    usual = np.arange(len(rows))[:, None] < len(rows) - len(new)
+    groups = (worth & usual, worth & usual & (age_ms < DAY_MS), worth & ~usual)
+    batch, found = read_batch(requests, p.users, p.index), {}
+    for name in CHANNELS:
+        mine = np.zeros((len(rows), len(p.index) + 1), bool)
+        np.put_along_axis(mine, getattr(p, name).retrieve(batch, k)[0], True, 1)
+        hit = np.take_along_axis(mine, best, 1)
+        shares = (float((hit & group).sum() / max(1, group.sum())) for group in groups)
+        found[name] = Reach(*shares)
+    return found
+
+
+def _gains(lab: Lab, pool: int, rows: Array) -> Array:
+    """(n, n_items) gains of some of the first ``pool`` tuning requests."""
+    if isinstance(lab.judge, TruthJudge):
+        table = lab.judge.table("tuning", pool).take(rows)
+        return np.asarray(lab.judge.truth.request_value(table, None))
+    return lab.judge.gains("tuning", pool)[rows]
+
+
+def _publish_ms(lab: Lab) -> Array:
+    index = lab.trained.parts.index
+    return index["publish_ms"] if "publish_ms" in index else np.zeros(len(index), np.int64)
 
 
 # ---- cost ----------------------------------------------------------------------------------

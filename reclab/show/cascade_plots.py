@@ -13,7 +13,9 @@ from reclab.cascade.batch import read_batch
 from reclab.cascade.pipeline import Cascade
 from reclab.core.types import Array, Candidates, Request
 from reclab.lab import Lab
-from reclab.lab.experiments import Cost, Judged
+from reclab.lab.breaking import Stale
+from reclab.lab.costs import Spent
+from reclab.lab.experiments import Cost, Judged, Reach
 from reclab.lab.judge import Score
 from reclab.lab.latency import LatencyModel
 from reclab.lab.replay import Replay
@@ -64,6 +66,20 @@ def trap_plot(judged: Mapping[str, Judged]) -> Plot:
         line = go.Scatter(x=x, y=y, name=words, mode="lines+markers", **style)
         lines.append(line.update(line_color=PALETTE[i], marker_color=PALETTE[i]))
     fig = figure(*lines, x="candidates given to the ranker", y="value, share of the oracle's")
+    return fig.update_xaxes(type="log")
+
+
+def cost_plot(curves: Mapping[str, Sequence[Spent]]) -> Plot:
+    """Value against arithmetic: the cascade, and single models on growing parts of all items."""
+    lines = []
+    for i, (name, points) in enumerate(curves.items()):
+        style = {"line": {"dash": DASHES[i]}, "marker": {"symbol": MARKERS[i], "size": 8}}
+        x, y = [point.mmac for point in points], [point.share for point in points]
+        line = go.Scatter(x=x, y=y, name=label(name), mode="lines+markers", **style)
+        line.update(text=[point.what for point in points], hovertemplate="%{text}: %{y:.2f}")
+        lines.append(line.update(line_color=PALETTE[i], marker_color=PALETTE[i]))
+    x = "million multiply-adds a request"
+    fig = figure(*lines, x=x, y="value, share of the oracle's")
     return fig.update_xaxes(type="log")
 
 
@@ -140,10 +156,38 @@ def cost_table(cost: Cost) -> str:
     return "\n".join([head, *rows, f"ranking everything costs {cost.times:.0f} times as much"])
 
 
+def costs_table(curves: Mapping[str, Sequence[Spent]]) -> str:
+    """A row a point of the same."""
+    lines = [f"{'':<18}{'':<22}{'multiply-adds':>16}{'value':>8}"]
+    for name, points in curves.items():
+        for i, point in enumerate(points):
+            who, mmac = label(name) if i == 0 else "", f"{point.mmac:,.2f} million"
+            lines.append(f"{who:<18}{point.what:<22}{mmac:>16}{point.share:>8.2f}")
+    return "\n".join(lines)
+
+
+def stale_table(found: Mapping[float, Stale]) -> str:
+    """Value and new items by age of the indexes."""
+    lines = [f"{'indexes built':<22}{'value':>8}{'cards younger than a day':>27}"]
+    for days, one in found.items():
+        when = "at midnight" if days == 0 else f"{days:g} days earlier"
+        lines.append(f"{when:<22}{one.score.share:>8.3f}{one.new:>27.1%}")
+    return "\n".join(lines)
+
+
 def channels_table(found: Mapping[str, float]) -> str:
     """Recall by set of channels."""
     lines = [f"{'channels asked':<28}{'of the 100 best':>16}"]
     return "\n".join(lines + [f"{name:<28}{recall:>16.0%}" for name, recall in found.items()])
+
+
+def reach_table(found: Mapping[str, Reach]) -> str:
+    """What each channel finds alone, for whom."""
+    lines = [f"{'channel alone':<24}{'of the 100 best':>16}{'new ones':>10}{'new users':>11}"]
+    for name, one in found.items():
+        cells = f"{one.everybody:>16.0%}{one.new_items:>10.0%}{one.new_users:>11.0%}"
+        lines.append(f"{label(name):<24}{cells}")
+    return "\n".join(lines)
 
 
 def curves_table(curves: Mapping[str, Mapping[int, Replay]]) -> str:
