@@ -16,13 +16,15 @@ from reclab.cascade.pipeline import CascadeConfig
 from reclab.cascade.pre_ranking.duties import RESERVING, Duties, DutiesConfig
 from reclab.core.types import Array, Candidates
 from reclab.lab.lab import Lab
-from reclab.lab.panel import Panel, Replay, replay
-from reclab.lab.pre_ranking import (
+from reclab.lab.panel import Panel
+from reclab.lab.pre_ranking import candidates_of
+from reclab.lab.replay import (
+    Replay,
     best_by_rank,
-    candidates_of,
     clean_candidates,
-    first_true,
-    reordered,
+    marked,
+    pre_ranked,
+    replay,
 )
 
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
@@ -54,10 +56,9 @@ def duty_costs(lab: Lab, sizes: CascadeConfig | None = None) -> dict[str, dict[f
         found[duty] = {}
         for share in QUOTAS if duty == "category" else SHARES:
             duties = duties_of(lab, DutiesConfig(**{duty: share}))
-            panel = with_duties(lab.panel, batch, config, duties)
-            done = replay(panel, config, lab.trained.parts.index)
-            seen = _seen(panel, batch, config, duties, duty, done)
-            through = _through(panel, batch, config, duties, duty)
+            done = replay(lab.panel, config, lab.trained.parts.index, duties=duties)
+            seen = _seen(lab.panel, batch, config, duties, duty, done)
+            through = _through(lab.panel, batch, config, duties, duty)
             found[duty][share] = DutyCost(done.share, seen, *through)
     return found
 
@@ -75,24 +76,13 @@ def panel_batch(lab: Lab) -> Batch:
     return read_batch(lab.requests(len(lab.panel)), p.users, p.index)
 
 
-def with_duties(panel: Panel, batch: Batch, config: CascadeConfig, duties: Duties) -> Panel:
-    """The panel in the order in which pre-ranking with these duties would keep the candidates of
-    ``config``; a replay with other sizes or channels needs its own."""
-    clean = clean_candidates(panel, config)
-    place = np.broadcast_to(np.arange(clean.shape[1], dtype=np.float64), clean.shape)
-    tier = duties.tiers(batch, candidates_of(panel.item_row, clean), -place[clean], config.pre_rank)
-    score = np.full(clean.shape, -np.inf)
-    score[clean] = -(tier * np.float64(clean.shape[1]) + place[clean])
-    return reordered(panel, score)
-
-
 def _seen(
     panel: Panel, batch: Batch, config: CascadeConfig, duties: Duties, duty: str, done: Replay
 ) -> Array:
     """(4,) share of the duty's group among what is left after each of STAGES."""
     clean = clean_candidates(panel, config)
-    kept = first_true(clean, config.pre_rank)
-    left = [clean, kept, best_by_rank(panel, kept, config.rank)]
+    kept = pre_ranked(panel, clean, config.pre_rank, duties)
+    left = [clean, kept, marked(panel, best_by_rank(panel, kept, config.rank))]
     sets = [candidates_of(panel.item_row, mask) for mask in left]
     sets.append(candidates_of(done.lists, done.lists >= 0))
     return np.array([_group(duties, duty, batch, c) for c in sets])
@@ -102,7 +92,7 @@ def _through(
     panel: Panel, batch: Batch, config: CascadeConfig, duties: Duties, duty: str
 ) -> tuple[float, float]:
     """The ten best by rank score of what pre-ranking kept, the same duty done once more."""
-    kept = first_true(clean_candidates(panel, config), config.pre_rank)
+    kept = pre_ranked(panel, clean_candidates(panel, config), config.pre_rank, duties)
     candidates, n = candidates_of(panel.item_row, kept), panel.best_gain.shape[1]
     score = panel.rank_score[kept].astype(np.float64)
     tier = duties.tiers(batch, candidates, score, n)

@@ -9,7 +9,7 @@ Simplified: a team would also compare the latency under load.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,8 @@ from reclab.cascade.ranking.training import training_samples
 from reclab.core.types import Array, Candidates
 from reclab.lab.cache import built
 from reclab.lab.lab import Lab
-from reclab.lab.panel import CHANNELS, CHUNK, Panel, replay, retrieved
+from reclab.lab.panel import CHUNK, Panel
+from reclab.lab.replay import best_by_rank, clean_candidates, pre_ranked, replay
 
 MODELS = (PreRanker, ShallowPreRanker, ThreeTowerPreRanker)
 WAYS = ("log", "ranker")
@@ -86,19 +87,13 @@ def compare_pre_rankers(lab: Lab, models: Mapping[str, PreRanker]) -> dict[str, 
     config, index = lab.trained.config, lab.trained.parts.index
     clean, found = clean_candidates(lab.panel, config), {}
     for name, model in models.items():
-        panel = reordered(lab.panel, pre_scores(lab, model, clean))
+        panel = lab.panel.pre_ranked_by(pre_scores(lab, model, clean))
         recall = recall_of_ranker(panel, config)
         few = replace(config, pre_rank=NARROW, rank=min(NARROW, config.rank))
         share, narrow = (replay(panel, c, index).share for c in (config, few))
         us = us_a_candidate(lab, model)
         found[name] = PreRanked(recall, share, narrow, model.macs_per_candidate, us)
     return found
-
-
-def clean_candidates(panel: Panel, config: CascadeConfig) -> Array:
-    """(E, U) bool: retrieved and not dropped by a filter, what pre-ranking is given."""
-    channels = [CHANNELS.index(name) for name in config.channels]
-    return retrieved(panel, channels, config.retrieve) & ~panel.dropped
 
 
 def pre_scores(lab: Lab, model: PreRanker, wanted: Array) -> Array:
@@ -112,40 +107,11 @@ def pre_scores(lab: Lab, model: PreRanker, wanted: Array) -> Array:
     return score
 
 
-def reordered(panel: Panel, score: Array) -> Panel:
-    """The panel as another pre-ranker has it: by ``score`` (E, U), best first; what is -inf keeps
-    its order at the end."""
-    order = np.argsort(-score, axis=1, kind="stable")
-    place = np.empty_like(order)
-    np.put_along_axis(place, order, np.arange(order.shape[1])[None], 1)
-    new = {}
-    for name in (f.name for f in fields(panel)):
-        values = getattr(panel, name)
-        if values.shape[-2:] == order.shape:
-            at = order.reshape((1,) * (values.ndim - 2) + order.shape)
-            new[name] = np.take_along_axis(values, at, -1)
-    new["by_rank"] = np.take_along_axis(place, panel.by_rank, 1).astype(panel.by_rank.dtype)
-    return replace(panel, **new)
-
-
 def recall_of_ranker(panel: Panel, config: CascadeConfig) -> float:
     """Share of the ranker's ``config.rank`` best candidates that pre-ranking keeps."""
     clean = clean_candidates(panel, config)
-    kept, best = first_true(clean, config.pre_rank), best_by_rank(panel, clean, config.rank)
-    return float(np.count_nonzero(kept & best) / max(1, np.count_nonzero(best)))
-
-
-def first_true(mask: Array, n: int) -> Array:
-    """(E, U) bool with only each row's first ``n`` true places left."""
-    return np.asarray(mask & (np.cumsum(mask, axis=1) <= n))
-
-
-def best_by_rank(panel: Panel, mask: Array, n: int) -> Array:
-    """(E, U) bool: each request's ``n`` best of those in the mask, in the ranker's order."""
-    best = np.zeros(mask.shape, bool)
-    in_order = first_true(np.take_along_axis(mask, panel.by_rank, 1), n)
-    np.put_along_axis(best, panel.by_rank.astype(np.int64), in_order, 1)
-    return best
+    best = best_by_rank(panel, clean, config.rank)
+    return float(pre_ranked(panel, clean, config.pre_rank).take(best).sum() / max(1, len(best)))
 
 
 def candidates_of(item_row: Array, there: Array) -> Candidates:
@@ -203,7 +169,7 @@ def precisions(lab: Lab, sizes: tuple[int, ...] = (1000, 10_000)) -> dict[str, P
         np.put_along_axis(kept, order, True, 1)
         kept &= clean
         usual = kept if usual is None else usual
-        share = replay(reordered(lab.panel, score), config, lab.trained.parts.index).share
+        share = replay(lab.panel.pre_ranked_by(score), config, lab.trained.parts.index).share
         agreement = float((kept & usual).sum() / usual.sum())
         us = {n: us_of_scoring(other, n) for n in sizes}
         found[precision] = Precise(agreement, share, other.stored.nbytes / 1e6, us)

@@ -14,7 +14,7 @@ import numpy as np
 
 from reclab.cascade.batch import Batch
 from reclab.cascade.pipeline import CHANNELS, CascadeConfig
-from reclab.cascade.pre_ranking.duties import OVER_QUOTA, RESERVED, USUAL, Duties
+from reclab.cascade.pre_ranking.duties import OVER_QUOTA, RESERVED, RESERVING, USUAL, Duties
 from reclab.cascade.re_ranking.mmr import MMRConfig, MMRStage
 from reclab.core import metrics
 from reclab.core.clock import DAY_MS
@@ -59,12 +59,20 @@ def _first_true(mask: Array, n: int | Array) -> Array:
     return mask & (np.cumsum(mask, axis=1, dtype=np.int16) <= n)
 
 
-def retrieved(
-    panel: Panel, channels: list[int], n: int, overask: float = 1.5, shares: Array | None = None
-) -> Array:
-    """(E, U) bool: the first ``n`` different items in the turns of the merge. ``shares`` of the
-    channels, None = equal ones."""
-    share = np.ones(len(channels)) if shares is None else np.asarray(shares, float)
+def clean_candidates(panel: Panel, config: CascadeConfig) -> Array:
+    """(E, U) bool: retrieved and not dropped by a filter, what pre-ranking is given."""
+    return not_dropped(panel, config, retrieved(panel, config))
+
+
+def not_dropped(panel: Panel, config: CascadeConfig, found: Array) -> Array:
+    """(E, U) bool: those of the found that the filters leave."""
+    return found & ~panel.dropped if config.hide_seen else found
+
+
+def retrieved(panel: Panel, config: CascadeConfig, overask: float = 1.5) -> Array:
+    """(E, U) bool: the first ``config.retrieve`` different items in the turns of the merge."""
+    channels, n = [CHANNELS.index(name) for name in config.channels], config.retrieve
+    share = np.array([config.shares.get(name, 1.0) for name in config.channels])
     share = share / share.sum()
     asked = np.minimum(np.ceil(overask * n * share), min(n, DEPTH)).astype(int)
     rank = np.concatenate([np.arange(k) for k in asked])
@@ -89,7 +97,7 @@ def pre_ranked(panel: Panel, clean: Array, keep: int, duties: Duties | None = No
     order; with duties, those first for whom they keep places."""
     there = clean.take(panel.by_pre)
     if duties is None:
-        return _marked(panel, panel.by_pre[_first_true(there, keep)])
+        return marked(panel, panel.by_pre[_first_true(there, keep)])
     flat = panel.by_pre[there]
     owner = flat // clean.shape[1]
     candidates = Candidates(len(panel), owner, panel.item_row.take(flat).astype(np.int64))
@@ -99,10 +107,15 @@ def pre_ranked(panel: Panel, clean: Array, keep: int, duties: Duties | None = No
         mine = tier == level
         kept |= mine & (_place(candidates, mine) + before[owner] < keep)
         before += np.bincount(owner[mine], minlength=len(panel))
-    return _marked(panel, flat[kept])
+    return marked(panel, flat[kept])
 
 
-def _marked(panel: Panel, flat: Array) -> Array:
+def best_by_rank(panel: Panel, mask: Array, n: int) -> Array:
+    """Places in the flat (E, U), by request: the ``n`` best of the mask in the ranker's order."""
+    return np.asarray(panel.by_rank[_first_true(mask.take(panel.by_rank), n)])
+
+
+def marked(panel: Panel, flat: Array) -> Array:
     """(E, U) bool, True at places of the flat (E, U)."""
     mask = np.zeros(panel.item_row.size, bool)
     mask[flat] = True
@@ -114,7 +127,7 @@ def _tiers(panel: Panel, there: Candidates, duties: Duties, keep: int) -> Array:
     c, rows = duties.config, there.item_row
     tier = np.full(len(rows), USUAL, np.int8)
     if c.category < 1.0 and "tags" in duties.index:
-        category = duties.index["tags"][rows, 0].astype(np.int64)
+        category = duties.category(rows)
         key = there.request_row * (category.max(initial=0) + 2) + category + 1
         order = np.argsort(key, kind="stable")
         place = np.empty(len(rows), np.int64)
@@ -122,13 +135,10 @@ def _tiers(panel: Panel, there: Candidates, duties: Duties, keep: int) -> Array:
         every = np.arange(len(rows))
         place[order] = every - np.maximum.accumulate(np.where(new, every, 0))
         tier[place >= max(1, round(c.category * keep))] = OVER_QUOTA
-    for share, group in (
-        (c.long_tail, lambda: duties.is_tail[rows]),
-        (c.creators, lambda: duties.is_small[rows]),
-        (c.cold_start, lambda: duties._is_new(_anonymous(panel), there)),
-    ):
+    for duty in RESERVING:
+        share = getattr(c, duty)
         if share:
-            mine = group()
+            mine = duties.of(duty, _anonymous(panel), there)
             tier[mine & (_place(there, mine) < round(share * keep))] = RESERVED
     return tier
 
@@ -150,14 +160,10 @@ def replay(
 ) -> Replay:
     """Run the funnel of ``config`` over the panel, with the duties and the re-ranker that a
     cascade would have as parts."""
-    shares = [getattr(config, "shares", {}).get(name, 1.0) for name in config.channels]
-    asked = [CHANNELS.index(name) for name in config.channels]
-    found = retrieved(panel, asked, config.retrieve, shares=np.array(shares))
-    clean = found & ~panel.dropped if config.hide_seen else found
+    found = retrieved(panel, config)
+    clean = not_dropped(panel, config, found)
     pre = pre_ranked(panel, clean, config.pre_rank, duties)
-    in_order = _first_true(pre.take(panel.by_rank), config.rank)
-    # which of them is which: positions in the flat (E, U), by request and then by rank
-    ranked = panel.by_rank[in_order]
+    ranked = best_by_rank(panel, pre, config.rank)
     lists, gain = _re_ranked(panel, re_ranker(config.mmr, index), ranked)
     left = [int(np.count_nonzero(mask)) for mask in (found, clean, pre)] + [len(ranked)]
     good = [int(np.count_nonzero(mask & panel.is_best)) for mask in (found, clean, pre)]

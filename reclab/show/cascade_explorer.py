@@ -14,14 +14,15 @@ import numpy as np
 import plotly.graph_objects as go
 
 from reclab.cascade.pipeline import CHANNELS, Cascade, CascadeConfig
-from reclab.cascade.pre_ranking.duties import Duties, DutiesConfig
+from reclab.cascade.pre_ranking.duties import RESERVING, DutiesConfig
 from reclab.cascade.ranking.zoo import RANKERS
 from reclab.cascade.re_ranking.dpp import DPPConfig, DPPStage
 from reclab.cascade.re_ranking.mmr import MMRStage
 from reclab.lab import Lab
+from reclab.lab.duties import duties_of
 from reclab.lab.latency import STAGES, stage_costs
 from reclab.lab.model_scores import ModelScores, known_scores, with_models
-from reclab.lab.panel import Panel, exposures
+from reclab.lab.panel import Panel
 from reclab.lab.replay import Replay, ReRanker, replay
 from reclab.show.controls import Choice, Slider
 from reclab.show.explorer import Explorer, Params, shrinking
@@ -63,7 +64,6 @@ add_labels(
 )
 SIZES = (20, 50, 100, 150, 200, 300, 400, 500, 600, 800, 1000, 1200, 1500)
 QUOTAS = (0, 0.25, 0.5, 1, 2, 4)
-DUTIES = ("long_tail", "cold_start", "creators")
 PRE_RANKERS = ("two_tower", "shallow", "three_tower")
 DEFAULT = {"pre_ranker": "two_tower", "ranker": "din"}
 
@@ -99,12 +99,12 @@ class CascadeExplorer(Explorer):
             "ranker": known_scores(lab, "ranking", tuple(kind.name for kind in RANKERS)),
         }
         self._panels: dict[tuple[Any, Any], Panel] = {}
-        self._duties = Duties(DutiesConfig(), lab.trained.parts.index, exposures(lab.trained))
+        self._duties = duties_of(lab, DutiesConfig())
         super().__init__(self.controls_of())
 
     def controls_of(self) -> list[Slider | Choice]:
         """The declarations, by stage."""
-        places = [Slider(name, 0.0, high=0.3, group="pre_ranking") for name in DUTIES]
+        places = [Slider(name, 0.0, high=0.3, group="pre_ranking") for name in RESERVING]
         last = "ranking and re-ranking"
         return [
             Slider("retrieve", 1000, unit="candidates", values=SIZES, group="retrieval"),
@@ -135,6 +135,7 @@ class CascadeExplorer(Explorer):
             pre_rank=int(params["pre_rank"]),
             rank=int(params["rank"]),
             channels=tuple(on),
+            shares={name: float(params[name]) for name in on},
             mmr=replace(base.mmr, lam=float(params["lam"])),
         )
 
@@ -144,7 +145,7 @@ class CascadeExplorer(Explorer):
         theta = min(0.999, (1 + float(params["lam"])) / 2)  # so that both start alike
         ours = {"MMR": MMRStage, "DPP": partial(DPPStage, dpp=DPPConfig(theta=theta))}
         duties = copy(self._duties)
-        duties.config = DutiesConfig(**{n: float(params[n]) for n in (*DUTIES, "category")})
+        duties.config = DutiesConfig(**{n: float(params[n]) for n in (*RESERVING, "category")})
         return {
             "duties": duties if duties.config != DutiesConfig() else None,
             "re_ranker": {**ours, **self.re_rankers}[params["re_ranker"]],
@@ -158,7 +159,7 @@ class CascadeExplorer(Explorer):
     def live_settings(self) -> dict[str, Any]:
         """The settings as they stand, for ``lab.cascade.with_config(**…)``."""
         now = self.config(self.params)
-        names = ("retrieve", "pre_rank", "rank", "channels", "mmr")
+        names = ("retrieve", "pre_rank", "rank", "channels", "shares", "mmr")
         return {name: getattr(now, name) for name in names}
 
     def panel(self, params: Params) -> Panel:

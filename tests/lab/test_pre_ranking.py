@@ -5,7 +5,7 @@ import pytest
 
 from reclab.cascade.pre_ranking.duties import DutiesConfig
 from reclab.lab import duties, experiments, indexes, pre_ranking
-from reclab.lab.panel import replay
+from reclab.lab.replay import clean_candidates, replay
 from reclab.show import pre_ranking_plots as show
 
 
@@ -42,16 +42,16 @@ class ByRow:
 def test_a_pre_ranker_in_the_panel_is_that_pre_ranker_live(lab):
     """The cascade's own gives the panel's own order; another gives what the live cascade gives."""
     panel, config = lab.panel, lab.trained.config
-    clean = pre_ranking.clean_candidates(panel, config)
+    clean = clean_candidates(panel, config)
     score = pre_ranking.pre_scores(lab, lab.trained.parts.pre_ranker, clean)
-    own = pre_ranking.reordered(panel, score)
+    own = panel.pre_ranked_by(score)
     before = replay(panel, config, lab.trained.parts.index)
     after = replay(own, config, lab.trained.parts.index)
     assert (before.lists == after.lists).mean() > 0.99  # float ties may fall differently
     other = ByRow()
     score = pre_ranking.pre_scores(lab, other, clean)
     narrow = lab.trained.with_parts(pre_ranker=other).with_config(pre_rank=40, rank=20)
-    ours = replay(pre_ranking.reordered(panel, score), narrow.config, narrow.parts.index).lists
+    ours = replay(panel.pre_ranked_by(score), narrow.config, narrow.parts.index).lists
     theirs = experiments.lists_of(narrow, lab.requests(len(panel)))
     assert (ours == theirs).mean() > 0.97
     assert (ours == before.lists).mean() < 0.9
@@ -64,9 +64,8 @@ def test_a_pre_ranker_in_the_panel_is_that_pre_ranker_live(lab):
 def test_duties_in_the_panel_are_those_of_the_live_cascade(lab, config):
     mine = duties.duties_of(lab, config)
     live = lab.trained.with_parts(duties=mine).with_config(pre_rank=60, rank=30)
-    panel = duties.with_duties(lab.panel, duties.panel_batch(lab), live.config, mine)
-    ours = replay(panel, live.config, live.parts.index).lists
-    theirs = experiments.lists_of(live, lab.requests(len(panel)))
+    ours = replay(lab.panel, live.config, live.parts.index, duties=mine).lists
+    theirs = experiments.lists_of(live, lab.requests(len(lab.panel)))
     assert (ours == theirs).mean() > 0.97
     plain = replay(lab.panel, live.config, live.parts.index).lists
     assert (ours == plain).mean() < 0.97
