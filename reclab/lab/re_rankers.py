@@ -9,8 +9,9 @@ held-out day is looked at once, at the end.
 Simplified: industry compares by A/B test, since no simulator is to be trusted that far.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,64 +34,71 @@ from reclab.lab.lab import Lab, _bar, train_until
 from reclab.lab.page_pools import Pool, Progress, logged_pages, pool_of, thirds
 from reclab.lab.page_simulator import DrawnPages
 
-SEEDS = (0, 1, 2)
-"""the learned ones are trained this many times"""
+SEEDS = {"tiny": (0,), "laptop": (0, 1, 2), "full": (0,)}
+"""the learned ones are trained once for each of these"""
+STEPS = {"tiny": 10}
+"""steps of learning where they are not the config's own: a smoke scale learns nothing anyway"""
 K = 10
+"""cards of a list"""
+CHUNK = 100  # requests that are re-ranked together
 LAMBDAS = (0.95, 0.9, 0.8, 0.7, 0.65, 0.6, 0.5)
 THETAS = (0.99, 0.97, 0.95, 0.93, 0.9)
 FACTORS = (0.5, 1.5, 2.0, 3.0)
+KINDS = {
+    "list-wise": ListWise,
+    "evaluator": Evaluator,
+    "generator": Generator,
+    "policy gradient": PolicyGradient,
+}
 LEARNED = ("list-wise", "generator", "policy gradient")
 
 
 # ---- learning ------------------------------------------------------------------------------
 
 
-def train_all(pages: Pages, pool: Pool, seed: int, say: Progress) -> dict[str, Any]:
+def train_all(pages: Pages, pool: Pool, seed: int, steps: int, say: Progress) -> dict[str, Any]:
     """The three learned re-rankers and the evaluator, of one seed."""
     say(0.0, f"list-wise model, seed {seed}")
     list_wise = ListWise(ListWiseConfig(seed=seed)).fit(pages)
     say(0.15, f"evaluator, seed {seed}")
     evaluator = Evaluator(EvaluatorConfig(seed=seed)).fit(pages)
     say(0.3, f"generator, seed {seed}")
-    generator = Generator(GeneratorConfig(seed=seed))
+    generator = Generator(GeneratorConfig(seed=seed, steps=steps))
     generator.fit(pool.cards, Believed(evaluator, pool.cards))
     say(0.7, f"policy gradient, seed {seed}")
-    drawn = DrawnPages(pool.simulator, seed)
-    policy = PolicyGradient(PolicyGradientConfig(seed=seed)).fit(pool.cards, drawn)
-    names = ("list-wise", "evaluator", "generator", "policy gradient")
-    return dict(zip(names, (list_wise, evaluator, generator, policy), strict=True))
+    policy = PolicyGradient(PolicyGradientConfig(seed=seed, steps=steps))
+    policy.fit(pool.cards, DrawnPages(pool.simulator, seed))
+    return dict(zip(KINDS, (list_wise, evaluator, generator, policy), strict=True))
 
 
-def trained_re_rankers(
-    lab: Lab, seeds: Sequence[int] = SEEDS, progress: bool = True
-) -> dict[str, list[Any]]:
-    """The learned re-rankers by name, one for each seed; trained once and cached."""
-    where = code_version(["cascade/re_ranking", "lab"])
-    version = f"{lab.models_folder.name.rpartition(f'-{lab.seed}-')[2]}-{where}"
+def trained_re_rankers(lab: Lab, progress: bool = True) -> dict[str, list[Any]]:
+    """The learned re-rankers and the evaluator by name, one for each seed; trained once and
+    cached. Raises ``DataError`` on real logs, where there is no simulator to learn in."""
+    seeds, tuning = SEEDS[lab.scale], lab.world.truth.tuning
+    steps = STEPS.get(lab.scale, PolicyGradientConfig().steps)
 
     def build(folder: Path) -> None:
         with _bar(f"re-rankers ({lab.scale}, seed {lab.seed})", progress) as say:
-            learn, compare = thirds(len(lab.world.truth.tuning))
-            pool = pool_of(lab, "tuning", learn, lambda f, text: say(0.2 * f, text))
-            say(0.2, "logged pages")
-            tuning = lab.world.truth.tuning
+            learn, compare = thirds(len(tuning))
+            pool = pool_of(lab, "tuning", learn, lambda f, text: say(0.15 * f, text))
+            say(0.15, "logged pages")
             pages = logged_pages(lab, int(tuning["day"][0]), tuning["req_id"][compare])
-            for i, seed in enumerate(SEEDS):
+            for i, seed in enumerate(seeds):
 
                 def mine(f: float, text: str, i: int = i) -> None:
-                    say(0.25 + 0.75 * (i + f) / len(SEEDS), text)
+                    say(0.2 + 0.8 * (i + f) / len(seeds), text)
 
-                for model in train_all(pages, pool, seed, mine).values():
+                for model in train_all(pages, pool, seed, steps, mine).values():
                     model.save(folder / str(seed))
 
-    folder = built(f"rerank-{lab.scale}-{lab.seed}", version, build)
-    kinds = {
-        "list-wise": ListWise,
-        "evaluator": Evaluator,
-        "generator": Generator,
-        "policy gradient": PolicyGradient,
-    }
-    return {n: [kind.load(folder / str(s)) for s in seeds] for n, kind in kinds.items()}
+    folder = built(f"rerank-{lab.scale}-{lab.seed}", _version(lab), build)
+    return {name: [kind.load(folder / str(s)) for s in seeds] for name, kind in KINDS.items()}
+
+
+def _version(lab: Lab) -> str:
+    """Changes with the platform, the models before re-ranking, and the code of this chapter."""
+    before = lab.models_folder.name.rpartition(f"-{lab.seed}-")[2]
+    return f"{before}-{code_version(['cascade/re_ranking', 'lab'])}"
 
 
 # ---- comparing -----------------------------------------------------------------------------
@@ -165,15 +173,29 @@ def unit_tags(tags: Array) -> Array:
 
 
 def compare(lab: Lab, split: str = "tuning", progress: bool = True) -> dict[str, Result]:
-    """Every re-ranker on the same requests of a day; ``split`` "held_out" is for the last look."""
-    models = trained_re_rankers(lab, progress=progress)
-    rows = thirds(len(getattr(lab.world.truth, split)))[1]
-    pool = pool_of(lab, split, rows)
-    ruler = Ruler(lab, pool)
-    return {
-        name: ruler.measure(orders, family, knob)
-        for name, family, knob, orders in _all_lists(pool, models)
-    }
+    """Every re-ranker on the same requests of a day, computed once and cached; ``split``
+    "held_out" is for the last look."""
+    models = trained_re_rankers(lab, progress)
+
+    def build(folder: Path) -> None:
+        with _bar(f"re-rankers on the {split} day", progress) as say:
+            rows = thirds(len(getattr(lab.world.truth, split)))[1]
+            pool = pool_of(lab, split, rows, lambda f, text: say(0.4 * f, text))
+            ruler, found = Ruler(lab, pool), {}
+            for i, (name, family, knob, orders) in enumerate(_all_lists(pool, models)):
+                say(0.4 + 0.6 * i / 30, name)
+                found[name] = ruler.measure(orders, family, knob)
+            pages = {f"pages.{i}": r.pages for i, r in enumerate(found.values())}
+            about = {name: asdict(replace(r, pages=None)) for name, r in found.items()}
+            np.savez(folder / "results.npz", about=np.array(json.dumps(about)), **pages)
+
+    folder = built(f"rerank_{split}-{lab.scale}-{lab.seed}", _version(lab), build)
+    with np.load(folder / "results.npz") as held:
+        about = json.loads(str(held["about"]))
+        return {
+            name: Result(**{**r, "pages": held[f"pages.{i}"], "by_seed": tuple(r["by_seed"])})
+            for i, (name, r) in enumerate(about.items())
+        }
 
 
 def _all_lists(
@@ -197,10 +219,10 @@ def _all_lists(
         yield name, name, 1.0, _orders(models[name], cards, wanted)
     for name in LEARNED:
         yield f"{name}, windows", "windows", 1.0, _orders(models[name], cards, wanted, rules)
-    for name in LEARNED[1:]:
-        for factor in FACTORS:
-            dearer = [model.with_factor(factor) for model in models[name]]
-            yield f"{name} ×{factor:g}", name, factor, _orders(dearer, cards, wanted)
+    name = "policy gradient"
+    for factor in FACTORS:
+        dearer = [model.with_factor(factor) for model in models[name]]
+        yield f"{name} ×{factor:g}", name, factor, _orders(dearer, cards, wanted)
     yield "greedy on the truth", "truth", 1.0, [pool.simulator.greedy(K)]
 
 
@@ -216,7 +238,15 @@ def default_windows(cards: Cards) -> list[Rule]:
 def _orders(
     models: Sequence[ListModel], cards: Cards, wanted: Array, rules: Sequence[Rule] = ()
 ) -> list[Array]:
-    return [model.lists(cards, wanted, rules).order for model in models]
+    parts = [np.arange(len(cards))[start : start + CHUNK] for start in range(0, len(cards), CHUNK)]
+    orders = []
+    for model in models:
+        found = []
+        for part in parts:
+            mine = [Rule(rule.group[part], rule.window, rule.cap) for rule in rules]
+            found.append(model.lists(cards.take(part), wanted[part], mine).order)
+        orders.append(np.concatenate(found))
+    return orders
 
 
 # ---- what comes out ------------------------------------------------------------------------

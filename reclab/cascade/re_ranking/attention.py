@@ -7,7 +7,7 @@
     out_i  =  MLP(x_i + whole + related) + w [g_i, place_i, sum_j R_ij]
 
 A softmax says what the list before a card is like on average; the related heads add up, so that
-the fourth card of a topic can be told from the second, and pages of six teach lists of a hundred.
+the fourth card of a topic can be told from the second.
 References: Vaswani et al. 2017; relations in attention, Shaw et al. 2018; sums instead of
 averages, Zhou et al. (DIN), KDD 2018; over the candidates, Pei et al. (PRM), RecSys 2019.
 Simplified: industry stacks blocks and feeds the ranker's vectors of user and item.
@@ -56,11 +56,12 @@ class ListAttention(nn.Module):
 
 class ListNet(nn.Module):
     """Cards in an order -> ``n_outputs`` numbers a card, each seeing itself and what is before.
-    Without ``level`` there is no constant, for losses that compare the cards of one list."""
+    Without ``level`` there is neither a constant nor the place, for losses and lists in which only
+    the cards of one list are compared."""
 
     def __init__(self, dim: int, n_outputs: int, blocks: int = 1, level: bool = True) -> None:
         super().__init__()
-        width = 2 + len(RELATIONS)
+        self.level, width = level, 1 + level + len(RELATIONS)
         self.scale = ScoreScale()
         self.enter = nn.Linear(width, dim)
         self.blocks = nn.ModuleList(ListAttention(dim) for _ in range(blocks))
@@ -80,9 +81,9 @@ class ListNet(nn.Module):
         real = torch.from_numpy(cards.real)
         earlier = (at[:, None, :] < at[:, :, None]) & real[:, None, :]
         alike = relations(cards) * earlier[..., None]
-        near = at.clamp(max=FAR).float() / FAR
-        g = self.scale(cards.score)
-        x = torch.cat([g[..., None], near[..., None], alike.sum(2) / FAR], 2)
+        g = self.scale(cards.score)[..., None]
+        near = [at.clamp(max=FAR).float()[..., None] / FAR] * self.level
+        x = torch.cat([g, *near, alike.sum(2) / FAR], 2)
         before = earlier | torch.eye(x.shape[1], dtype=torch.bool)
         hidden = self.enter(x)
         for block in self.blocks:

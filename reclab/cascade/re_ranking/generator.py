@@ -2,13 +2,13 @@
 
     h   = attention over the candidates (``attention.py``)             encoder, once a request
     y_t = causal attention over [h of the cards so far, place]         decoder
-    pi(i | list so far) = softmax_i( y_t K h_i / sqrt d + w g_i + a [R of i to the list] )
+    pi(i | list so far) = softmax_i( 5 tanh(y_t K h_i / 5 sqrt d) + w g_i + a [R of i to the list] )
 
 It learns with an evaluator (``evaluator.py``), which learned from logged pages what a list would
 win: lists are drawn, the evaluator judges them, and the gradient of ``policy_gradient.py`` makes
 the good ones likelier. Nothing of the platform but its logs is needed.
-References: Bello et al., Seq2Slate, 2019; Vinyals et al., Pointer Networks, NeurIPS 2015; Feng et
-al. (GRN), 2021.
+References: Bello et al., Seq2Slate, 2019; Vinyals et al., Pointer Networks, NeurIPS 2015; the
+bound, Bello et al. 2017; Feng et al. (GRN), 2021.
 Simplified: industry draws several lists in serving too and lets the evaluator choose.
 """
 
@@ -24,6 +24,8 @@ from reclab.cascade.re_ranking.policy_gradient import Environment, reinforce
 from reclab.cascade.re_ranking.writing import Draft, ListPolicy, Writer
 from reclab.core.errors import check_float, check_int
 
+BOUND = 5.0
+"""what the pointer can add to a logit: bounded, so that no card is ruled out before it was tried"""
 FAR = 10
 """places beyond this one are taken for this one (cards)"""
 
@@ -42,11 +44,8 @@ class GeneratorConfig:
     """requests in a step (8 … 256)"""
     tries: int = 8
     """lists drawn for each of them (2 … 64)"""
-    learning_rate: float = 0.02
+    learning_rate: float = 0.01
     """Adam's first step size, falling to a tenth (1e-3 … 0.1)"""
-    price_factor: float = 1.0
-    """the learned prices of repetition times this, in serving; above 1 buys more variety than pays
-    (0 … 4)"""
     seed: int = 0
     """of initial weights, requests and lists drawn"""
 
@@ -56,8 +55,7 @@ class GeneratorConfig:
         check_int("GeneratorConfig.steps", self.steps, 1, 1_000_000, "100")
         check_int("GeneratorConfig.requests", self.requests, 1, 100_000, "32")
         check_int("GeneratorConfig.tries", self.tries, 2, 10_000, "8")
-        check_float("GeneratorConfig.learning_rate", self.learning_rate, 1e-7, 1.0, "0.02")
-        check_float("GeneratorConfig.price_factor", self.price_factor, 0.0, 100.0, "1")
+        check_float("GeneratorConfig.learning_rate", self.learning_rate, 1e-7, 1.0, "0.01")
 
 
 class Pointer(ListPolicy):
@@ -106,8 +104,8 @@ class Pointer(ListPolicy):
         weight = ((key @ self.q(token)[..., None])[..., 0] / self.dim**0.5).softmax(1)
         y = token + (weight[:, None] @ value)[:, 0]
         y = y + self.feed(y)
-        points = (keys @ y[..., None])[..., 0]
-        return points + base + draft.factor * self.price(draft.alike)[..., 0]
+        points = BOUND * torch.tanh((keys @ y[..., None])[..., 0] / BOUND)
+        return points + base + self.price(draft.alike)[..., 0]
 
 
 class Generator(Writer):

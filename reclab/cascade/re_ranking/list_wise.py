@@ -1,6 +1,6 @@
 """List-wise model (列表级学习排序): re-scores every candidate in the context of the others.
 
-    x_i    = [g_i, place_i, how much of i's category, creator and tags the better ones have]
+    x_i    = [g_i, how much of i's category, creator and tags those before it have]
     s      = attention over the list (``attention.py``), one number a candidate
     loss   = - sum over the cards of a logged page of  y_i / sum y · ln softmax(s)_i
 
@@ -9,12 +9,13 @@ before each. In serving the candidates stand in the order of their scores, so th
 of a topic knows that three are before it, and the list is the order of s. One pass, no search.
 References: Pei et al., Personalized Re-ranking for Recommendation (PRM), RecSys 2019; the loss, Cao
 et al. (ListNet), ICML 2007; Pang et al. (SetRank), SIGIR 2020.
-Simplified: PRM stacks blocks over the ranker's hidden vectors; here it has scores and relations.
+Simplified: PRM stacks blocks over the ranker's hidden vectors; here it has scores and relations,
+and learns from pages of six what it says of a hundred: deep repetition is extrapolated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -128,8 +129,11 @@ def page_loss(net: ListNet, pages: Pages) -> Tensor:
     return F.cross_entropy(out, share)
 
 
-def descend(net, pages, loss_of, config, purpose):  # type: ignore[no-untyped-def]
-    """Adam over shuffled pages; the mean loss of each epoch."""
+def descend(
+    net: ListNet, pages: Pages, loss_of: Callable[[Pages], Tensor], config: Any, purpose: str
+) -> list[float]:
+    """Adam over shuffled pages; the mean loss of each epoch. ``config`` has ``epochs``,
+    ``batch_pages``, ``learning_rate``, ``seed``."""
     n, size = len(pages), config.batch_pages
     n_steps = -(-n // size)
     adam = torch.optim.Adam(net.parameters(), config.learning_rate)

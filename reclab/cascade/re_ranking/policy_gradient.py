@@ -7,12 +7,12 @@
 The policy is MMR with learned prices: of a repeated category, of a repeated creator, of likeness.
 It learns in an ``Environment``: lists in, rewards out. Where that is a simulator, it may try lists
 that no log has; where it is the live system, every trial is a page of a real user.
-References: Williams 1992 (REINFORCE); the baseline, Kool et al. 2019; in a recommender, Chen et al.,
-WSDM 2019.
+References: Williams 1992 (REINFORCE); the baseline, Kool et al. 2019; in a recommender, Chen et
+al., WSDM 2019.
 Simplified: industry bounds how far the policy may move from the one that is live.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -32,7 +32,8 @@ class Environment(Protocol):
 
     def reward(self, rows: Array, lists: Array) -> Array:
         """(S, K) what each card won, of ``lists`` (S, K), positions among the candidates of the
-        requests ``rows`` (S,), -1 = no card."""
+        requests ``rows`` (S,), -1 = no card. A card's reward may depend on the cards before it, not
+        on those after."""
         ...
 
 
@@ -160,6 +161,17 @@ class PolicyGradient(Writer):
         self.net.scale.learn(cards.score)
         self.learned = reinforce(self.net, cards, environment, self.config)
         return self
+
+    @property
+    def factor(self) -> float:  # type: ignore[override]
+        """``price_factor`` of the config."""
+        return float(self.config.price_factor)
+
+    def with_factor(self, factor: float) -> Self:
+        """The same policy, the learned prices of repetition times ``factor``. Costs nothing."""
+        other = type(self)(replace(self.config, price_factor=factor))
+        other._net, other.learned = self.net, self.learned
+        return other
 
     def macs(self, n: int, k: int) -> int:
         """Multiply-adds of one list."""

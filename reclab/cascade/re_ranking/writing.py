@@ -11,8 +11,7 @@ Simplified: industry writes several lists side by side (beam search) and keeps t
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -140,16 +139,11 @@ def best_lists(
 
 
 class Writer(Saved):
-    """A model whose ``net`` is a ``ListPolicy``; its config has ``price_factor``."""
+    """A model whose ``net`` is a ``ListPolicy``."""
 
-    net: ListPolicy
+    factor = 1.0
+    """what the learned prices of repetition are multiplied by in serving"""
 
     def lists(self, cards: Cards, wanted: Array, rules: Sequence[Rule] = ()) -> Lists:
         """The likeliest card at every place, under the windows."""
-        return best_lists(self.net, cards, wanted, rules, self.config.price_factor)
-
-    def with_factor(self, factor: float) -> Self:
-        """The same network, the learned prices of repetition times ``factor``. Costs nothing."""
-        other = type(self)(replace(self.config, price_factor=factor))
-        other._net, other.learned = self.net, self.learned
-        return other
+        return best_lists(self.net, cards, wanted, rules, self.factor)
