@@ -7,6 +7,7 @@ cache     built once, checked, rebuilt when damaged
 judge     what a list was worth: the hidden truth, or the clicks that followed
 panel     a hundred requests with every score computed once, for the explorer
 replay    the funnel of any sizes, channels, duties and models on the panel
+kept      results that took minutes, kept beside the models
 model_scores  what other models of a stage say of the panel's items
 costs     value against arithmetic: the cascade beside single models
 filter_set  six filters at once, fitted on the logs

@@ -23,7 +23,7 @@ from reclab.cascade.pre_ranking.two_tower import PreRanker, PreRankerConfig, dis
 from reclab.cascade.ranking.training import training_samples
 from reclab.core.types import Array, Candidates
 from reclab.lab.cache import built
-from reclab.lab.lab import Lab
+from reclab.lab.lab import Lab, Progress, progress_bar
 from reclab.lab.panel import CHUNK, Panel
 from reclab.lab.replay import best_by_rank, clean_candidates, pre_ranked, replay
 
@@ -45,21 +45,25 @@ def config_of(way: str, max_rows: int = 300_000, seed: int = 0) -> PreRankerConf
 # ---- three models, two teachers ------------------------------------------------------------
 
 
-def pre_rankers(lab: Lab, max_rows: int = 300_000) -> dict[str, PreRanker]:
+def pre_rankers(
+    lab: Lab, max_rows: int = 300_000, progress: bool | Progress = False
+) -> dict[str, PreRanker]:
     """The three pre-rankers, each taught by the log and by the ranker: trained once (under a
     minute), then read from the cache. ``lab.cascade.with_parts(pre_ranker=…)`` puts one in."""
     p, version = lab.trained.parts, lab.models_folder.name.rpartition(f"{lab.seed}-")[2]
 
     def build(folder: Path) -> None:
-        for way in WAYS:
-            config = config_of(way, max_rows)
-            samples = training_samples(lab.logs, p.features, config.train, p.until_ms)
-            if way == "ranker":
-                samples = distilled(samples, p.ranker)
-            for model in MODELS:
-                one = model(config).fit_samples(samples, p.features)
-                one.refresh(p.until_ms or int(lab.logs.interactions["time_ms"][-1]) + 1)
-                one.save(folder / way)
+        with progress_bar(f"pre-rankers ({lab.scale}, seed {lab.seed})", progress) as say:
+            for w, way in enumerate(WAYS):
+                config = config_of(way, max_rows)
+                samples = training_samples(lab.logs, p.features, config.train, p.until_ms)
+                if way == "ranker":
+                    samples = distilled(samples, p.ranker)
+                for m, model in enumerate(MODELS):
+                    say((w * 3 + m) / 6, f"{model.name}, taught by the {way}")
+                    one = model(config).fit_samples(samples, p.features)
+                    one.refresh(p.until_ms or int(lab.logs.interactions["time_ms"][-1]) + 1)
+                    one.save(folder / way)
 
     where = built(f"pre-rankers-{lab.scale}-{lab.seed}-{max_rows}", version, build)
     return {

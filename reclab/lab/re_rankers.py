@@ -29,8 +29,8 @@ from reclab.cascade.re_ranking.policy_gradient import PolicyGradient, PolicyGrad
 from reclab.cascade.re_ranking.score_order import in_windows
 from reclab.cascade.re_ranking.windows import Rule
 from reclab.core.types import Array
-from reclab.lab.cache import built, code_version
-from reclab.lab.lab import Lab, _bar, train_until
+from reclab.lab.cache import built, code_version, whole
+from reclab.lab.lab import Lab, progress_bar, train_until
 from reclab.lab.page_pools import Pool, Progress, logged_pages, pool_of, thirds
 from reclab.lab.page_simulator import DrawnPages
 
@@ -71,14 +71,14 @@ def train_all(pages: Pages, pool: Pool, seed: int, steps: int, say: Progress) ->
     return dict(zip(KINDS, (list_wise, evaluator, generator, policy), strict=True))
 
 
-def trained_re_rankers(lab: Lab, progress: bool = True) -> dict[str, list[Any]]:
+def trained_re_rankers(lab: Lab, progress: bool | Progress = True) -> dict[str, list[Any]]:
     """The learned re-rankers and the evaluator by name, one for each seed; trained once and
     cached. Raises ``DataError`` on real logs, where there is no simulator to learn in."""
     seeds, tuning = SEEDS[lab.scale], lab.world.truth.tuning
     steps = STEPS.get(lab.scale, PolicyGradientConfig().steps)
 
     def build(folder: Path) -> None:
-        with _bar(f"re-rankers ({lab.scale}, seed {lab.seed})", progress) as say:
+        with progress_bar(f"re-rankers ({lab.scale}, seed {lab.seed})", progress) as say:
             learn, compare = thirds(len(tuning))
             pool = pool_of(lab, "tuning", learn, lambda f, text: say(0.15 * f, text))
             say(0.15, "logged pages")
@@ -172,13 +172,13 @@ def unit_tags(tags: Array) -> Array:
     return np.asarray(wide / np.maximum(np.sqrt(wide.sum(1, keepdims=True)), 1))
 
 
-def compare(lab: Lab, split: str = "tuning", progress: bool = True) -> dict[str, Result]:
+def compare(lab: Lab, split: str = "tuning", progress: bool | Progress = True) -> dict[str, Result]:
     """Every re-ranker on the same requests of a day, computed once and cached; ``split``
     "held_out" is for the last look."""
     models = trained_re_rankers(lab, progress)
 
     def build(folder: Path) -> None:
-        with _bar(f"re-rankers on the {split} day", progress) as say:
+        with progress_bar(f"re-rankers on the {split} day", progress) as say:
             rows = thirds(len(getattr(lab.world.truth, split)))[1]
             pool = pool_of(lab, split, rows, lambda f, text: say(0.4 * f, text))
             ruler, found = Ruler(lab, pool), {}
@@ -196,6 +196,11 @@ def compare(lab: Lab, split: str = "tuning", progress: bool = True) -> dict[str,
             name: Result(**{**r, "pages": held[f"pages.{i}"], "by_seed": tuple(r["by_seed"])})
             for i, (name, r) in enumerate(about.items())
         }
+
+
+def is_compared(lab: Lab, split: str = "tuning") -> bool:
+    """Whether ``compare`` has its answer in the cache."""
+    return whole(f"rerank_{split}-{lab.scale}-{lab.seed}", _version(lab)) is not None
 
 
 def _all_lists(

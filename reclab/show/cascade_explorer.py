@@ -23,6 +23,7 @@ from reclab.lab.duties import duties_of
 from reclab.lab.latency import STAGES, stage_costs
 from reclab.lab.model_scores import ModelScores, known_scores, with_models
 from reclab.lab.panel import Panel
+from reclab.lab.pre_ranking import MODELS, WAYS
 from reclab.lab.replay import Replay, ReRanker, replay
 from reclab.show.controls import Choice, Slider
 from reclab.show.explorer import Explorer, Params, shrinking
@@ -38,12 +39,23 @@ add_labels(
         "lam": ("λ: relevance against diversity", "λ：相关性与多样性"),
         "quota": ("quota of {0}, 0 = off", "{0}配额，0 = 关"),
         "pre_ranker": ("pre-ranker", "粗排模型"),
+        "own.two_tower": ("two towers, the cascade's own", "双塔，默认"),
+        "own.din": ("DIN, the cascade's own", "DIN，默认"),
+        "wide_deep": ("Wide & Deep", "Wide & Deep"),
+        "deep_fm": ("DeepFM", "DeepFM"),
+        "x_deep_fm": ("xDeepFM", "xDeepFM"),
+        "dcn": ("DCN-v2", "DCN-v2"),
+        "din": ("DIN", "DIN"),
+        "dien": ("DIEN", "DIEN"),
+        "transformer": ("Transformer", "Transformer"),
+        "mmoe": ("MMoE", "MMoE"),
+        "ple": ("PLE", "PLE"),
         "ranker": ("ranker", "精排模型"),
         "re_ranker": ("re-ranker", "重排模型"),
-        "long_tail": ("places for the long tail", "长尾扶持"),
-        "cold_start": ("places for new items", "新品冷启动"),
-        "creators": ("places for small creators", "创作者保护"),
-        "category": ("most of one category", "类目配额上限"),
+        "duty.long_tail": ("places for the long tail", "长尾扶持"),
+        "duty.cold_start": ("places for new items", "新品冷启动"),
+        "duty.creators": ("places for small creators", "创作者保护"),
+        "duty.category": ("most of one category", "类目配额上限"),
         "popular": ("popular", "热门召回"),
         "item_cf": ("item-to-item CF", "协同过滤召回"),
         "two_tower": ("two-tower embedding", "双塔向量召回"),
@@ -64,7 +76,7 @@ add_labels(
 )
 SIZES = (20, 50, 100, 150, 200, 300, 400, 500, 600, 800, 1000, 1200, 1500)
 QUOTAS = (0, 0.25, 0.5, 1, 2, 4)
-PRE_RANKERS = ("two_tower", "shallow", "three_tower")
+PRE_RANKERS = tuple(f"{kind.name}, {way}" for way in WAYS for kind in MODELS)
 DEFAULT = {"pre_ranker": "two_tower", "ranker": "din"}
 
 
@@ -95,7 +107,7 @@ class CascadeExplorer(Explorer):
         self.lab, self.latency = lab, lab.latency
         self.re_rankers = dict(re_rankers or {})
         self.scores = {
-            "pre_ranker": known_scores(lab, "pre_ranking", PRE_RANKERS),
+            "pre_ranker": known_scores(lab, "pre_ranking", ("two_tower", *PRE_RANKERS)),
             "ranker": known_scores(lab, "ranking", tuple(kind.name for kind in RANKERS)),
         }
         self._panels: dict[tuple[Any, Any], Panel] = {}
@@ -104,7 +116,9 @@ class CascadeExplorer(Explorer):
 
     def controls_of(self) -> list[Slider | Choice]:
         """The declarations, by stage."""
-        places = [Slider(name, 0.0, high=0.3, group="pre_ranking") for name in RESERVING]
+        places = [
+            Slider(name, 0.0, f"duty.{name}", high=0.3, group="pre_ranking") for name in RESERVING
+        ]
         last = "ranking and re-ranking"
         return [
             Slider("retrieve", 1000, unit="candidates", values=SIZES, group="retrieval"),
@@ -112,7 +126,7 @@ class CascadeExplorer(Explorer):
             Slider("pre_rank", 300, unit="candidates", values=SIZES, group="pre_ranking"),
             self._choice("pre_ranker", "pre_ranking"),
             *places,
-            Slider("category", 1.0, low=0.1, group="pre_ranking"),
+            Slider("category", 1.0, "duty.category", low=0.1, group="pre_ranking"),
             Slider("rank", 100, unit="candidates", values=(10, *SIZES), group=last),
             self._choice("ranker", last),
             Choice(
@@ -124,7 +138,8 @@ class CascadeExplorer(Explorer):
     def _choice(self, name: str, group: str) -> Choice:
         first = DEFAULT[name]
         others = [other for other in self.scores[name] if other != first]
-        return Choice(name, [(label(n), n) for n in (first, *others)], first, group=group)
+        options = [(f"own.{first}", first), *((other, other) for other in others)]
+        return Choice(name, options, first, group=group)
 
     def config(self, params: Params) -> CascadeConfig:
         """The settings as the live cascade takes them: ``lab.cascade.with_config`` runs them."""

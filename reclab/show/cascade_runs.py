@@ -1,0 +1,96 @@
+"""The long measurements of lesson 02, each behind a button: three pre-rankers with two teachers,
+nine rankers, the learned re-rankers.
+
+Simplified: a platform trains them every night, and nobody waits for it.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import plotly.graph_objects as go
+
+from reclab.cascade.re_ranking.learned import LearnedStage
+from reclab.lab import Lab, re_rankers
+from reclab.lab.kept import kept, known
+from reclab.lab.model_scores import score_model
+from reclab.lab.pre_ranking import NARROW, PreRanked, compare_pre_rankers, pre_rankers
+from reclab.lab.replay import ReRanker
+from reclab.show.labels import label
+from reclab.show.pre_ranking_plots import pre_rankers_table
+from reclab.show.run_once import Progress, RunOnce
+from reclab.show.theme import MARKERS, PALETTE, Plot, figure
+
+PRE_RANKERS = "pre-ranker-results"
+
+
+def _dots(points: Mapping[str, tuple[float, float]], x: str, y: str, log: bool = True) -> Plot:
+    """A dot for each model, named in the legend."""
+    dots = []
+    for i, (name, (at, worth)) in enumerate(points.items()):
+        look = {"color": PALETTE[i % 8], "symbol": MARKERS[i % 8], "size": 11}
+        dots.append(go.Scatter(x=[at], y=[worth], name=label(name), mode="markers", marker=look))
+    fig = figure(*dots, x=x, y=y)
+    return fig.update_xaxes(type="log") if log else fig
+
+
+# ---- pre-ranking ---------------------------------------------------------------------------
+
+
+def pre_rankers_run(lab: Lab) -> RunOnce:
+    """Three pre-rankers, each taught by the log and by the ranker; they join the explorer."""
+
+    def compute(progress: Progress) -> dict[str, PreRanked]:
+        models = pre_rankers(lab, progress=lambda f, text: progress(0.7 * f, text))
+        for i, (name, model) in enumerate(models.items()):
+            progress(0.7 + 0.05 * i / 2, f"panel: {label(name)}")
+            score_model(lab, "pre_ranking", name, model)
+        progress(0.85, "side by side")
+        score_model(lab, "pre_ranking", "two_tower", lab.trained.parts.pre_ranker)
+        return kept(lab, PRE_RANKERS, PreRanked, lambda: compare_pre_rankers(lab, models))
+
+    def plot(found: Mapping[str, PreRanked]) -> Plot:
+        points = {name: (one.us, one.narrow) for name, one in found.items()}
+        return _dots(points, "µs a candidate", f"value if only {NARROW} are kept")
+
+    return RunOnce(
+        "Three pre-rankers, two teachers",
+        "about a minute",
+        compute,
+        plot,
+        pre_rankers_table,
+        known(lab, PRE_RANKERS, PreRanked),
+    )
+
+
+# ---- re-ranking ----------------------------------------------------------------------------
+
+
+def re_rankers_run(lab: Lab) -> RunOnce:
+    """Score order, windows, MMR, DPP and the three that learn, judged by whole pages."""
+    done = re_rankers.is_compared(lab) if lab.has_truth else False
+    return RunOnce(
+        "Re-rankers, judged by whole pages",
+        "about five minutes",
+        lambda progress: re_rankers.compare(lab, progress=progress),
+        re_rankers_plot,
+        re_rankers.table,
+        re_rankers.compare(lab) if done else None,
+    )
+
+
+def re_rankers_plot(found: Mapping[str, Any]) -> Plot:
+    """What a page is worth against how different its cards are; the learned ones as dots."""
+    fig = figure(x="distance between the cards of a page", y="long views of a page")
+    for i, (name, (x, y)) in enumerate(re_rankers.fronts(found).items()):
+        line = go.Scatter(x=x, y=y, name=name, mode="lines+markers", line_color=PALETTE[i])
+        fig.add_trace(line.update(marker={"symbol": MARKERS[i], "size": 8, "color": PALETTE[i]}))
+    return fig
+
+
+def learned_re_rankers(lab: Lab) -> dict[str, ReRanker]:
+    """The learned re-rankers as the explorer takes them; none while nobody has trained them."""
+    if not lab.has_truth or not re_rankers.is_compared(lab):
+        return {}
+    trained = re_rankers.trained_re_rankers(lab)
+    return {name: partial(LearnedStage, model=trained[name][0]) for name in re_rankers.LEARNED}
