@@ -74,6 +74,8 @@ class CascadeConfig:
     """retrieval channels that are asked"""
     shares: Mapping[str, float] = field(default_factory=dict)
     """quota of each channel in proportion to the others' (0.1 … 10); 1 where not named"""
+    deadline_ms: float | None = None
+    """time for all channels together (5 … 500 ms); late ones are left out; None = wait"""
     mmr: MMRConfig = field(default_factory=MMRConfig)
     """re-ranking: relevance against diversity, and the windows"""
     hide_seen: bool = True
@@ -92,6 +94,8 @@ class CascadeConfig:
         check(known, "CascadeConfig.channels", self.channels, among, "all of them")
         for name, share in self.shares.items():
             check_float(f"CascadeConfig.shares[{name!r}]", share, 0.001, 1000.0, "1")
+        if self.deadline_ms is not None:
+            check_float("CascadeConfig.deadline_ms", self.deadline_ms, 0.1, 1e6, "20-100")
 
 
 @dataclass
@@ -134,7 +138,7 @@ class Cascade:
         asked = [*(getattr(p, name) for name in c.channels), *p.channels]
         shares = {ch.name: c.shares[ch.name] for ch in asked if ch.name in c.shares}
         return [
-            MergeStage(asked, keep=c.retrieve, shares=shares),
+            MergeStage(asked, keep=c.retrieve, shares=shares, deadline_ms=c.deadline_ms),
             PublishedFilter(p.index),
             DuplicateFilter(),
             *([SeenFilter()] if c.hide_seen else []),

@@ -232,6 +232,7 @@ def main(argv: list[str] | None = None) -> int:
             # What is committed depends on nobody's settings.
             for name in ("RECLAB_DATA", "RECLAB_SCALE", "RECLAB_LANG"):
                 os.environ.pop(name, None)
+            os.environ["RECLAB_MEASURE"] = "1"  # what waits for a button is measured and shown
             refresh(args.number or "")
         else:
             for path in find():

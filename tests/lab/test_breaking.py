@@ -46,6 +46,14 @@ def test_a_late_channel_says_the_same_later(lab):
     assert (slow.retrieve(batch, 20)[0] == p.popular.retrieve(batch, 20)[0]).all()
 
 
+def test_a_channel_that_is_too_late_is_left_out_and_said(lab):
+    slow = breaking.SlowChannel(lab.trained.parts.two_tower, 2000)
+    patient = lab.trained.with_config(deadline_ms=200).with_parts(two_tower=slow)
+    slate, trace = patient.recommend(lab.requests(1)[0])
+    assert len(slate) == 10
+    assert "'two_tower' is later than 200 ms" in trace.notes[0]
+
+
 def test_more_arithmetic_buys_the_cascade_more_value(lab):
     curves = costs.cost_curves(lab, n=10)
     assert set(curves) == {"cascade", "ranker alone", "pre-ranker alone"}

@@ -58,3 +58,9 @@ def test_a_failure_is_said_and_the_button_comes_back():
         once._press()
     assert "no &lt;rows&gt;" in once._message.value
     assert not once.button.disabled and not once.done
+
+
+def test_a_lesson_that_is_saved_does_not_wait_for_the_button(monkeypatch):
+    monkeypatch.setenv("RECLAB_MEASURE", "1")
+    once, calls = made()
+    assert once.done and len(calls) == 1
