@@ -15,11 +15,12 @@ from reclab.core.types import Array, Candidates, Request
 from reclab.lab import Lab
 from reclab.lab.breaking import Stale
 from reclab.lab.costs import Spent
+from reclab.lab.duties import DutyCost
 from reclab.lab.experiments import Cost, Judged, Reach
 from reclab.lab.judge import Score
 from reclab.lab.latency import LatencyModel
 from reclab.lab.replay import Replay
-from reclab.show.labels import label
+from reclab.show.labels import label, text_width
 from reclab.show.slate import Feed, phone
 from reclab.show.theme import DASHES, MARKERS, PALETTE, Plot, figure
 
@@ -37,10 +38,11 @@ def policies(scores: Mapping[str, Score]) -> Plot:
 
 def policies_table(scores: Mapping[str, Score]) -> str:
     """The same as text."""
-    lines = [f"{'policy':<24}{'value':>8}{'share':>8}{'NDCG@10':>9}"]
+    width = max(24, *(text_width(label(name)) + 1 for name in scores))
+    lines = [f"{'policy':<{width}}{'value':>8}{'share':>8}{'NDCG@10':>9}"]
     for name, score in scores.items():
-        row = f"{score.value:>8.2f}{score.share:>8.2f}{score.ndcg:>9.2f}"
-        lines.append(f"{label(name):<24}{row}")
+        words, row = label(name), f"{score.value:>8.2f}{score.share:>8.2f}{score.ndcg:>9.2f}"
+        lines.append(words + " " * (width - text_width(words)) + row)
     return "\n".join(lines)
 
 
@@ -140,6 +142,18 @@ def lost(curve: Sequence[str], left: Array) -> str:
         lines.append(f"{label(name):<14} left {share:5.0%}   lost here {before - share:5.0%}")
         before = float(share)
     return "\n".join(lines)
+
+
+def duty_plot(found: Mapping[str, Mapping[float, DutyCost]]) -> Plot:
+    """What each duty costs if the list keeps its places too, against those whom it is for."""
+    lines = []
+    for i, (name, row) in enumerate(found.items()):
+        style = {"line": {"dash": DASHES[i]}, "marker": {"symbol": MARKERS[i], "size": 8}}
+        x, y = [cost.reached for cost in row.values()], [cost.through for cost in row.values()]
+        line = go.Scatter(x=x, y=y, name=label(name), mode="lines+markers", **style)
+        lines.append(line.update(line_color=PALETTE[i], marker_color=PALETTE[i]))
+    x = "share of the list for those whom the duty is for (quota: for the largest category)"
+    return figure(*lines, x=x, y="value, share of the oracle's")
 
 
 # ---- text tables: what a terminal reads, and what is compared ------------------------------
