@@ -17,6 +17,7 @@ BENCHES = {
     "globo": "next clicks on a day of a news portal (needs the data)",
     "ml_loo": "each user's last film on MovieLens-100K (needs the data)",
     "ml100k": "AUC on MovieLens-100K (needs the data)",
+    "dcaf": "the price of computing beside HiGHS, up to a million requests",
     "zoo": "nine rankers on MovieLens-100K (needs the data, an hour)",
 }
 
