@@ -21,8 +21,9 @@ import torch
 
 from reclab.cascade.batch import Batch
 from reclab.cascade.ranking.features import FeatureBuilder
-from reclab.cascade.ranking.ranker import NetShape, Ranker, main_target
+from reclab.cascade.ranking.ranker import NetShape, Ranker
 from reclab.cascade.ranking.statistics import ITEM
+from reclab.cascade.ranking.targets import main_target
 from reclab.cascade.ranking.towers import TwoTowerModel, TwoTowerNet
 from reclab.cascade.ranking.training import (
     OneThread,
@@ -112,7 +113,7 @@ class PreRanker(TwoTowerModel):
         users = torch.from_numpy(self.users(batch)[candidates.request_row])
         vectors = torch.from_numpy(self.vectors[candidates.item_row])
         with OneThread(), torch.inference_mode():
-            return np.asarray(self.net.meet(users, vectors).numpy()[:, 0])
+            return np.asarray((self.net.meet(users, vectors) + self.net.base).numpy()[:, 0])
 
     @property
     def macs_per_candidate(self) -> int:
