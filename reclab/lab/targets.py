@@ -18,6 +18,8 @@ import numpy as np
 
 from reclab.cascade.batch import read_batch
 from reclab.cascade.ranking.din import DIN, DINConfig
+from reclab.cascade.ranking.features import FeatureBuilder
+from reclab.cascade.ranking.ranker import Ranker
 from reclab.cascade.ranking.targets import TARGETS
 from reclab.cascade.ranking.training import Samples, TrainConfig, samples_of
 from reclab.core.clock import DAY_MS
@@ -36,8 +38,8 @@ STEPS = 21
 
 @dataclass(frozen=True)
 class Rows:
-    """Logged rows no model has seen: ``told`` and ``label`` (n,) by target (label NaN = unknown),
-    ``is_random`` (n,) from a flagged random slot, ``duration_sec`` (n,)."""
+    """Logged rows no model has seen: ``told`` (n,) by target that a ranker learned, ``label`` (n,)
+    by target that the logs have (NaN = unknown), ``is_random`` (n,) from a flagged random slot, ``duration_sec`` (n,)."""
 
     told: dict[str, Array]
     label: dict[str, Array]
@@ -114,9 +116,11 @@ def cache_name(lab: Lab, kind: str) -> tuple[str, str]:
 # ---- rows ----------------------------------------------------------------------------------
 
 
-def judged_rows(lab: Lab, split: str, most: int = MOST) -> Samples:
-    """The logged exposures of an unseen day (or tenth of real logs), ready for any ranker; rows of
-    flagged random slots have weight 2, the others 1."""
+def judged_rows(
+    lab: Lab, split: str, most: int = MOST, features: FeatureBuilder | None = None
+) -> Samples:
+    """The logged exposures of an unseen day (or tenth of real logs), for any ranker of these
+    ``features`` (None = the cascade's); rows of flagged random slots have weight 2, others 1."""
     when = lab.logs.interactions["time_ms"]
     start = lab.trained.parts.until_ms or 0
     if lab.has_truth:
@@ -127,18 +131,17 @@ def judged_rows(lab: Lab, split: str, most: int = MOST) -> Samples:
     first, stop = np.searchsorted(when, cuts[at : at + 2])
     rows = np.arange(first, min(stop, first + most))
     plain = TrainConfig(negatives="exposed", random_weight=2.0)
-    return samples_of(lab.logs, lab.trained.parts.features, plain, rows)
+    return samples_of(lab.logs, features or lab.trained.parts.features, plain, rows)
 
 
-def rows_of(samples: Samples, ranker: DIN) -> Rows:
+def rows_of(samples: Samples, ranker: Ranker) -> Rows:
     """What a ranker says of judged rows."""
     told = ranker.score_features(samples.features)
     duration = ranker.durations(samples.features.item_row)
-    label = {name: samples.targets[name] for name in told}
-    return Rows(told, label, samples.weight == 2.0, duration)
+    return Rows(told, samples.targets, samples.weight == 2.0, duration)
 
 
-def _save_rows(file: Path, samples: Samples, ranker: DIN) -> None:
+def _save_rows(file: Path, samples: Samples, ranker: Ranker) -> None:
     rows = rows_of(samples, ranker)
     held = {f"told.{k}": v for k, v in rows.told.items()}
     held |= {f"label.{k}": v for k, v in rows.label.items()}
@@ -165,7 +168,7 @@ def panel_rows(lab: Lab, keep: int = KEEP) -> Array:
     return np.asarray(rows, np.int64)
 
 
-def make_target_panel(lab: Lab, ranker: DIN) -> TargetPanel:
+def make_target_panel(lab: Lab, ranker: Ranker) -> TargetPanel:
     """Let a ranker judge the panel's candidates, and the truth beside it."""
     rows = panel_rows(lab)
     told = panel_told(lab, ranker, rows)
@@ -178,7 +181,7 @@ def make_target_panel(lab: Lab, ranker: DIN) -> TargetPanel:
     return TargetPanel(rows, duration, told, true, True)
 
 
-def panel_told(lab: Lab, ranker: DIN, rows: Array) -> dict[str, Array]:
+def panel_told(lab: Lab, ranker: Ranker, rows: Array) -> dict[str, Array]:
     """(E, K) what a ranker predicts for item rows (E, K) of the panel's requests, -1 padded."""
     p, requests = lab.trained.parts, lab.requests(len(rows))
     there = rows >= 0

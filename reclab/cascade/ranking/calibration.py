@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from reclab.cascade.batch import Batch
+from reclab.cascade.ranking.targets import WATCH
 from reclab.cascade.stages import Predictor
 from reclab.core.errors import DataError, NotBuilt, check, check_int
 from reclab.core.types import Array, Candidates
@@ -93,7 +94,7 @@ class Calibrator:
                 raise DataError(f"calibration of {name}: {int((~np.isfinite(p)).sum())} of {len(p)}"
                                 " predictions are NaN or infinite")  # fmt: skip
             positives = int((y > 0).sum())
-            seconds = not name.startswith("p_")
+            seconds = name == WATCH
             if positives < FEWEST or (not seconds and len(y) - positives < FEWEST):
                 self.left_out[name] = f"{positives} of {len(y)} labels are positive"
                 continue

@@ -209,7 +209,7 @@ class Ranker:
     def _set_objective(self, learn: Samples) -> Samples:
         """Take base rates and the groups of the watch time from the rows; and the rows, encoded."""
         config, duration = self.config.train, self.durations(learn.features.item_row)
-        how = config.rare_weight, config.watch
+        how = config.rare_weight, config.watch, config.watch_groups
         self.objective = Objective.learn(self.targets, learn.targets, learn.weight, duration, *how)
         start = [self.objective.start[name] for name in self.targets]
         self.net.base.copy_(torch.tensor(start))

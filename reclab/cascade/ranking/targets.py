@@ -147,6 +147,7 @@ class Objective:
         duration_sec: Array,
         rare_weight: float,
         watch: str,
+        watch_groups: int = 20,
     ) -> "Objective":
         """From training rows: base rates, entropies and the groups of the watch time."""
         rates = {name: _rate(targets[name], row_weight) for name in names if name != WATCH}
@@ -155,7 +156,7 @@ class Objective:
         weight = {name: (main / _entropy(p)) ** rare_weight for name, p in rates.items()}
         scale = None
         if WATCH in names:
-            scale = WatchTime.learn(watch, targets[WATCH], duration_sec)
+            scale = WatchTime.learn(watch, targets[WATCH], duration_sec, watch_groups)
             start[WATCH] = scale.start(scale.encode(targets[WATCH], duration_sec))
         return cls(names, weight, start, scale)
 

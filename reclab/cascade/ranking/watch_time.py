@@ -7,7 +7,7 @@
     log:       y = ln(1 + T),   f = E[y],   T = e^f - 1
 
 Seconds grow with the length of a video, liked or not (duration bias, 时长偏差). g is one of
-``GROUPS`` groups of equally many views by the video's duration, m_g the group's mean and F_g its
+some twenty groups of equally many views by the video's duration, m_g the group's mean and F_g its
 distribution: a network learns what is more or less than usual for that length, and the length is
 put back in afterwards. The ratio is a weighted logistic regression, every view a negative of
 weight 1 and a positive of weight r, and its prediction is a mean. The other two are kept to be
@@ -31,8 +31,6 @@ from reclab.core.errors import DataError, check
 from reclab.core.types import Array
 
 KINDS = ("ratio", "quantile", "log")
-GROUPS = 20
-"""groups of videos by duration (5 … 100): enough that within one the length says little"""
 POINTS = 101
 """quantiles kept of each group (11 … 1001)"""
 
@@ -49,21 +47,21 @@ class WatchTime:
     levels: Array
 
     @classmethod
-    def learn(cls, kind: str, seconds: Array, duration_sec: Array) -> "WatchTime":
+    def learn(cls, kind: str, seconds: Array, duration_sec: Array, groups: int = 20) -> "WatchTime":
         """From (n,) seconds watched, NaN = unknown, and the (n,) videos' durations."""
         check(kind in KINDS, "TrainConfig.watch", kind, f"be {' or '.join(KINDS)}", "ratio")
-        known = ~np.isnan(seconds) & ~np.isnan(duration_sec)
+        known = ~np.isnan(seconds)
         seconds, duration_sec = seconds[known].astype(np.float64), duration_sec[known]
         if not len(seconds):
             raise DataError("watch time: no row has known seconds (all NaN)")
-        edges = np.unique(np.quantile(duration_sec, np.arange(1, GROUPS) / GROUPS))
-        group = np.searchsorted(edges, duration_sec)
+        said, cuts = duration_sec[~np.isnan(duration_sec)], np.arange(1, groups) / groups
+        edges = np.unique(np.quantile(said, cuts)) if len(said) else np.zeros(0)
+        group = _group(edges, duration_sec)
         order = np.argsort(group, kind="stable")
         parts = np.split(
             seconds[order], np.searchsorted(group[order], np.arange(1, len(edges) + 1))
         )
-        everything = seconds  # stands in for a group without a view
-        parts = [part if len(part) else everything for part in parts]
+        parts = [part if len(part) else seconds for part in parts]
         if kind == "ratio":
             levels = np.array([[max(part.mean(), 1e-3)] for part in parts])
         elif kind == "quantile":
@@ -120,8 +118,7 @@ class WatchTime:
         return np.asarray(self.levels[self._group(duration_sec), 0])
 
     def _group(self, duration_sec: Array) -> Array:
-        group = np.searchsorted(self.edges, duration_sec)
-        return np.where(np.isnan(duration_sec), len(self.edges) // 2, group)  # unknown: in between
+        return _group(self.edges, duration_sec)
 
     def as_lists(self) -> dict[str, Any]:
         """For a JSON file."""
@@ -133,6 +130,12 @@ class WatchTime:
         edges = np.array(held["edges"], np.float32)
         levels = np.array(held["levels"], np.float32).reshape(len(edges) + 1, -1)
         return cls(held["kind"], edges, levels)
+
+
+def _group(edges: Array, duration_sec: Array) -> Array:
+    """(n,) group of each duration; an unknown one (NaN) is taken for one in between."""
+    group = np.searchsorted(edges, duration_sec)
+    return np.where(np.isnan(duration_sec), len(edges) // 2, group)
 
 
 def tensor_nan_to(values: Array, fill: float) -> tuple[Tensor, Tensor]:
