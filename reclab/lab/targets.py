@@ -39,7 +39,8 @@ STEPS = 21
 @dataclass(frozen=True)
 class Rows:
     """Logged rows no model has seen: ``told`` (n,) by target that a ranker learned, ``label`` (n,)
-    by target that the logs have (NaN = unknown), ``is_random`` (n,) from a flagged random slot, ``duration_sec`` (n,)."""
+    by target that the logs have (NaN = unknown), ``is_random`` (n,) from a flagged random slot,
+    ``duration_sec`` (n,)."""
 
     told: dict[str, Array]
     label: dict[str, Array]
