@@ -41,8 +41,9 @@ from reclab.lab.targets import (
     top_places,
 )
 
+MAIN = "p_long_view"
 LONG_SEC = 60.0
-"""a video of more than this is called long here (seconds): about the longest quarter"""
+"""a video of more than this is called long here (seconds): the longest third of the exposures"""
 
 
 def remembered(lab: Lab, kind: str, measure: Callable[[], Any]) -> Any:
@@ -84,7 +85,7 @@ def duration_bias(rows: Rows, groups: int = 10) -> DurationBias:
     """Seconds watched grow with the length of a video; whether it was liked hardly does."""
     if WATCH not in rows.told or np.isnan(rows.duration_sec).all():
         raise DataError("duration bias: these logs do not say how long videos are or were watched")
-    liked = rows.label["p_long_view" if "p_long_view" in rows.label else "p_click"]
+    liked = rows.label[MAIN if MAIN in rows.label else "p_click"]
     parts = np.array_split(np.argsort(rows.duration_sec, kind="stable"), groups)
 
     def means(values: Array) -> Array:
@@ -99,9 +100,9 @@ class WatchScore:
     """How well one way of learning seconds did on logged rows it had not seen: ``mae`` and
     ``rmse`` (s), ``total`` predicted / watched seconds, ``ece`` (s), ``worst_group`` the total of
     the duration tenth that is farthest from 1; and on the panel, ranked by predicted seconds:
-    ``seconds`` a list of ten is watched (of ``best_seconds`` possible) and ``long_share`` of its
-    videos above LONG_SEC (the best lists': ``best_long_share``); ``rank_long_share`` the same
-    ranked by seconds over the usual for the length ("ratio" only, else NaN)."""
+    ``seconds`` a list of ten is truly watched and ``long_share`` of its videos above LONG_SEC;
+    ``relative_long_share`` of the lists ranked by seconds over the usual for the length ("ratio"
+    only, else NaN)."""
 
     mae: float
     rmse: float
@@ -109,10 +110,38 @@ class WatchScore:
     ece: float
     worst_group: float
     seconds: float
-    best_seconds: float
     long_share: float
-    best_long_share: float
-    rank_long_share: float
+    relative_long_share: float
+
+
+@dataclass(frozen=True)
+class TrueLists:
+    """The panel's best lists of ten by a true target: ``seconds`` watched, ``long_views``, and
+    ``long_share`` of videos above LONG_SEC."""
+
+    seconds: float
+    long_views: float
+    long_share: float
+
+
+def long_share(panel: TargetPanel, places: Array) -> float:
+    """Share of long videos in lists (E, k) of places."""
+    return float((np.take_along_axis(panel.duration_sec, places, 1) > LONG_SEC).mean())
+
+
+def true_lists(panel: TargetPanel) -> dict[str, TrueLists]:
+    """The best lists there are by seconds and by long views, and all candidates for comparison
+    (ten times their mean): what any ranking for watch time leads to, the right one included."""
+    everything = panel.item_row >= 0
+    known = [name for name in (WATCH, MAIN) if name in panel.true]
+    nothing, found = dict.fromkeys((WATCH, MAIN), float("nan")), {}
+    for name in known:
+        lists = top_places(panel, panel.true[name])
+        worth = nothing | list_values(panel, lists)
+        found[f"best by {name}"] = TrueLists(worth[WATCH], worth[MAIN], long_share(panel, lists))
+    mean = nothing | {name: 10 * float(panel.true[name][everything].mean()) for name in known}
+    share = float((panel.duration_sec[everything] > LONG_SEC).mean())
+    return {**found, "all candidates": TrueLists(mean[WATCH], mean[MAIN], share)}
 
 
 def watch_study(lab: Lab) -> dict[str, WatchScore]:
@@ -143,11 +172,8 @@ def _watch_score(rows: Rows, panel: TargetPanel, told: Array, relative: Array | 
     said, was = rows.told[WATCH].astype(np.float64), rows.label[WATCH].astype(np.float64)
     by_length = duration_bias(rows)
     groups = by_length.told_sec / by_length.watch_sec
-    mine, best = top_places(panel, told), top_places(panel, panel.true[WATCH])
-
-    def long_share(places: Array) -> float:
-        return float((np.take_along_axis(panel.duration_sec, places, 1) > LONG_SEC).mean())
-
+    mine = top_places(panel, told)
+    by_ratio = None if relative is None else top_places(panel, relative)
     return WatchScore(
         mae=float(np.abs(said - was).mean()),
         rmse=float(np.sqrt(((said - was) ** 2).mean())),
@@ -155,12 +181,8 @@ def _watch_score(rows: Rows, panel: TargetPanel, told: Array, relative: Array | 
         ece=metrics.ece(was, said),
         worst_group=float(groups[np.argmax(np.abs(np.log(groups)))]),
         seconds=list_values(panel, mine)[WATCH],
-        best_seconds=list_values(panel, best)[WATCH],
-        long_share=long_share(mine),
-        best_long_share=long_share(best),
-        rank_long_share=float("nan")
-        if relative is None
-        else long_share(top_places(panel, relative)),
+        long_share=long_share(panel, mine),
+        relative_long_share=float("nan") if by_ratio is None else long_share(panel, by_ratio),
     )
 
 
@@ -257,28 +279,27 @@ def _seconds_noise(p: Array, label: Array, bins: int) -> float:
 
 # ---- rare targets --------------------------------------------------------------------------
 
-TASK_ROWS = 300_000
-"""exposures that these models learn from, latest first: half of the usual, for time"""
 MODELS: dict[str, type[Ranker]] = {"shared bottom": WideDeep, "MMoE": MMoE, "PLE": PLE}
 
 
 def multi_task(
-    lab: Lab, seeds: Sequence[int] = (0, 1, 2), names: Sequence[str] = RARE
+    lab: Lab, seeds: Sequence[int] = (0, 1, 2), rows: int = 300_000
 ) -> dict[str, dict[str, dict[str, list[float]]]]:
     """Do shared networks help rare targets? One MMoE a target that learns nothing else ("single"),
     against networks that learn all seven, on the tuning day's logged rows.
 
     ``found[model][target]`` = {"auc": […], "gain": […]}, a value for each training seed; gain is
-    the share of the base rate's log loss that the model explains. Cached: ``seeds`` × 7 trainings.
+    the share of the base rate's log loss that the model explains. All learn from the latest
+    ``rows`` exposures, half of the usual, for time. Cached: ``seeds`` × 7 trainings.
     """
-    kind = "targets-tasks-" + "-".join(str(seed) for seed in seeds)
-    return remembered(lab, kind, lambda: _measure_tasks(lab, seeds, names))
+    kind = "-".join(["targets-tasks", str(rows), *(str(seed) for seed in seeds)])
+    return remembered(lab, kind, lambda: _measure_tasks(lab, seeds, rows))
 
 
-def _measure_tasks(lab: Lab, seeds: Sequence[int], names: Sequence[str]) -> dict[str, Any]:
-    learn, judged = _learn(lab, TASK_ROWS), judged_rows(lab, "tuning")
+def _measure_tasks(lab: Lab, seeds: Sequence[int], rows: int) -> dict[str, Any]:
+    learn, judged = _learn(lab, rows), judged_rows(lab, "tuning")
     features = lab.trained.parts.features
-    names = [name for name in names if name in learn.targets]
+    names = [name for name in RARE if name in learn.targets]
     found: dict[str, Any] = {}
 
     def run(model: type[Ranker], who: str, seed: int, targets: tuple[str, ...]) -> None:
