@@ -1,8 +1,9 @@
-"""Metrics of a model (AUC, GAUC, log loss), of a list (hit rate, NDCG) and of who is seen (Gini).
+"""Metrics of a model (AUC, GAUC, log loss, ECE), of a list (hit rate, NDCG), of who is seen (Gini).
 
 AUC = P(score of a positive > score of a negative), ties half. NDCG@k = DCG of the list / DCG of
 the best possible list, DCG = sum_r gain_r / log2(r + 2). Gini = 0 for equal shares, 1 for one
-winner. Sources: Fawcett 2006; Järvelin and Kekäläinen 2002; Gini 1912.
+winner. ECE = sum_b n_b / n |mean prediction - rate| over groups b of like predictions. Sources:
+Fawcett 2006; Järvelin and Kekäläinen 2002; Gini 1912; Guo et al. 2017.
 """
 
 import numpy as np
@@ -44,6 +45,31 @@ def log_loss(label: Array, p: Array) -> float:
     """Mean negative log likelihood, probabilities clipped to [1e-6, 1 - 1e-6]."""
     p = np.clip(np.asarray(p, np.float64), 1e-6, 1 - 1e-6)
     return float(-np.mean(np.where(np.asarray(label, bool), np.log(p), np.log1p(-p))))
+
+
+def reliability(label: Array, p: Array, bins: int = 10) -> tuple[Array, Array, Array]:
+    """(b,) mean prediction, mean label and rows of up to ``bins`` equally large groups of rows, by
+    rising prediction: the points of a reliability plot. Rows whose label is NaN are left out.
+
+    >>> [x.tolist() for x in reliability(np.array([0, 1, 1, 1]), np.array([.2, .2, .9, .9]), 2)]
+    [[0.2, 0.9], [0.5, 1.0], [2, 2]]
+    """
+    label, p = np.asarray(label, np.float64), np.asarray(p, np.float64)
+    known = ~np.isnan(label)
+    label, p = label[known], p[known]
+    order = np.argsort(p, kind="stable")
+    groups = np.array_split(order, max(1, min(bins, len(p))))
+    size = np.array([len(rows) for rows in groups])
+    means = [[x[rows].sum() / max(1, len(rows)) for rows in groups] for x in (p, label)]
+    return np.array(means[0]), np.array(means[1]), size
+
+
+def ece(label: Array, p: Array, bins: int = 10) -> float:
+    """Expected calibration error: mean distance of prediction and rate over the groups of
+    ``reliability``, in the unit of the label; NaN without rows. Never 0 on finite data: a perfect
+    model's is about the noise of a group's rate."""
+    said, was, size = reliability(label, p, bins)
+    return float((np.abs(said - was) * size).sum() / size.sum()) if size.sum() else float("nan")
 
 
 def dcg(gain: Array) -> Array:

@@ -7,6 +7,7 @@ watch: skip min(D, LN(1.4 s, .9)); clicked: complete with σ(−1.2 − .3 ln(D/
        else min(.95 D, LN(16 s · e^(.3 x), 1.5)), with x = a − 1.2
 long view = clicked and watched >= min(D, 18 s), so that
 P(long | click) = p_complete + (1 − p_complete) [.95 D >= 18] Φ((ln(16/18) + .3 x) / 1.5)
+E[min(X, d)] = e^(m + s²/2) Φ((ln d − m − s²) / s) + d Φ((m − ln d) / s) for ln X ~ N(m, s²)
 
 Reference: Craswell et al. 2008 (WSDM) for examination that ends; Xie et al. 2023 on watch time.
 Simplified: one click model for all; people do not learn, tire for weeks, or talk to each other.
@@ -145,6 +146,23 @@ def watch_seconds(
     seconds = np.exp(median + np.where(click, c.part_spread, c.skip_spread) * normal)
     limit = np.where(click, 0.95, 1.0) * duration_sec
     return np.where(done, duration_sec, np.minimum(seconds, limit)), done
+
+
+def expected_watch_seconds(
+    c: BehaviourConfig, click: Array, affinity: Array, duration_sec: Array
+) -> Array:
+    """Mean of ``watch_seconds`` when an item is opened with probability ``click``: closed form."""
+    done = p_complete(c, affinity, duration_sec)
+    median = log(c.part_sec) + c.part_by_liking * (affinity - c.typical)
+    part = _mean_up_to(0.95 * duration_sec, median, c.part_spread)
+    skip = _mean_up_to(duration_sec, log(c.skip_sec), c.skip_spread)
+    return skip + click * (done * duration_sec + (1.0 - done) * part - skip)
+
+
+def _mean_up_to(limit: Array, m: Array | float, s: float) -> Array:
+    """E[min(X, limit)] for ln X ~ N(m, s²)."""
+    z = (np.log(limit) - m) / s
+    return np.exp(m + 0.5 * s * s) * ndtr(z - s) + limit * ndtr(-z)
 
 
 def is_long_view(click: Array, seconds: Array, duration_sec: Array) -> Array:

@@ -192,7 +192,10 @@ class Platform:
             "click_bias": u.click_bias.astype(np.float32),
             "ad_tolerance": u.ad_tolerance.astype(np.float32),
             "activity": u.activity.astype(np.float32),
+            "price_sensitivity": u.price_sensitivity.astype(np.float32),
+            "purchase": u.purchase.astype(np.float32),
             "item_style": items.style.copy(),
+            "price_ratio": (items.price / self.config.items.price).astype(np.float32),
         }
         same = ("weights", "quality", "business", "duration_sec", "creator", "publish_ms")
         hidden |= {name: getattr(items, name).copy() for name in same}

@@ -3,6 +3,7 @@
 value(u, i, day) = P(click) · P(long view | click), closed form, with nothing known of the session;
 request_value(held, i) = the same with the session's mood, excitation and satiation as they were at
 a logged request, first place on the page. Items not yet published have value 0.
+targets, request_targets = the same for all that a ranker may learn, under its names.
 
 Reference: reclab.world.behaviour holds the formulas.
 Simplified: real platforms have no such oracle; they run A/B tests.
@@ -22,7 +23,7 @@ from reclab.core.tables import Table
 from reclab.core.types import Array
 from reclab.world import behaviour
 from reclab.world.behaviour import BehaviourConfig
-from reclab.world.catalogue import AD
+from reclab.world.catalogue import AD, LIVE, PRODUCT
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class Truth:
     """Hidden state as arrays; ``user_row`` and ``item_row`` are those of the logs.
 
     Users: ``theta`` (days, n, 24), ``user_style`` (n, 8), ``click_bias``, ``ad_tolerance``,
-    ``activity`` (n,), ``follows`` (n, width) creator rows and ``follows_since`` (n, width) days.
-    Items: ``weights`` (m, 24), ``item_style`` (m, 8), ``quality``, ``business``, ``duration_sec``,
+    ``activity``, ``price_sensitivity``, ``purchase`` (n,), ``follows`` (n, width) creator rows and
+    ``follows_since`` (n, width) days. Items: ``weights`` (m, 24), ``item_style`` (m, 8),
+    ``quality``, ``business``, ``duration_sec``, ``price_ratio`` (1 = a product's median price),
     ``creator``, ``publish_ms`` (m,). ``held_out`` and ``tuning``: requests of the last day and of
     the day before, with the state of their session.
     """
@@ -42,6 +44,8 @@ class Truth:
     click_bias: Array
     ad_tolerance: Array
     activity: Array
+    price_sensitivity: Array
+    purchase: Array
     follows: Array
     follows_since: Array
     weights: Array
@@ -49,6 +53,7 @@ class Truth:
     quality: Array
     business: Array
     duration_sec: Array
+    price_ratio: Array
     creator: Array
     publish_ms: Array
     held_out: Table
@@ -69,6 +74,13 @@ class Truth:
     def p_click(self, user_row: Array, item_row: Array | None, day: int) -> Array:
         """(B, K) expected P(click), without session state."""
         return self._usual(user_row, item_row, day)[1]
+
+    def targets(self, user_row: Array, item_row: Array | None, day: int) -> dict[str, Array]:
+        """(B, K) each: expected ``p_click``, ``p_long_view``, ``watch_sec`` (seconds), ``p_like``,
+        ``p_share``, ``p_follow`` and ``p_purchase`` (a product bought or a live show tipped)."""
+        affinity, click = self._usual(user_row, item_row, day)
+        end_ms = np.full(len(user_row), (day + 1) * DAY_MS)
+        return self._targets(user_row, affinity, click, item_row, end_ms)
 
     def _usual(self, user_row: Array, item_row: Array | None, day: int) -> tuple[Array, Array]:
         theta = self.theta[self._day(day), user_row]
@@ -91,6 +103,11 @@ class Truth:
     def request_p_click(self, held: Table, item_row: Array | None = None) -> Array:
         """(B, K) P(click) at the requests ``held``."""
         return self._at_request(held, item_row)[1]
+
+    def request_targets(self, held: Table, item_row: Array | None = None) -> dict[str, Array]:
+        """``targets`` at the requests ``held``."""
+        affinity, click = self._at_request(held, item_row)
+        return self._targets(held["user_row"], affinity, click, item_row, held["time_ms"])
 
     def _at_request(self, held: Table, item_row: Array | None) -> tuple[Array, Array]:
         user, day = held["user_row"], int(held["day"][0]) if len(held) else 0
@@ -144,6 +161,25 @@ class Truth:
         watched = behaviour.p_long_given_click(self.behaviour, affinity, self.duration_sec[rows])
         alive = self.publish_ms[rows] <= end_ms[:, None]
         return np.asarray(click * watched * alive, np.float32)
+
+    def _targets(
+        self, user: Array, affinity: Array, click: Array, item_row: Array | None, end_ms: Array
+    ) -> dict[str, Array]:
+        c, rows = self.behaviour, slice(None) if item_row is None else item_row
+        alive, duration = self.publish_ms[rows] <= end_ms[:, None], self.duration_sec[rows]
+        react, shop = behaviour.p_reactions(c, affinity), self.business[rows]
+        buy, tip = behaviour.p_pay(
+            c, affinity, self.price_ratio[rows], 1.0,
+            self.price_sensitivity[user][:, None], self.purchase[user][:, None],
+        )  # fmt: skip
+        found = {
+            "p_click": click,
+            "p_long_view": click * behaviour.p_long_given_click(c, affinity, duration),
+            "watch_sec": behaviour.expected_watch_seconds(c, click, affinity, duration),
+            **{f"p_{kind}": click * react[kind] for kind in ("like", "share", "follow")},
+            "p_purchase": click * (buy * (shop == PRODUCT) + tip * (shop == LIVE)),
+        }
+        return {name: np.asarray(values * alive, np.float32) for name, values in found.items()}
 
     # -- on disk ----------------------------------------------------------------------------
 

@@ -179,6 +179,23 @@ def test_gauc_weights_groups_and_skips_those_of_one_class():
     assert metrics.gauc(group, label, score) == pytest.approx((1.0 * 2 + 0.0 * 4) / 6)
 
 
+def test_reliability_and_ece_agree_with_a_loop_and_leave_unknown_labels_out():
+    chance = np.random.default_rng(2)
+    p = chance.random(103)
+    label = (chance.random(103) < p).astype(float)
+    label[::10] = np.nan
+    said, was, size = metrics.reliability(label, p, 7)
+    known = np.flatnonzero(~np.isnan(label))
+    groups = np.array_split(known[np.argsort(p[known])], 7)
+    assert size.tolist() == [len(g) for g in groups] and size.sum() == 92
+    assert said == pytest.approx([p[g].mean() for g in groups])
+    assert was == pytest.approx([label[g].mean() for g in groups])
+    apart = sum(len(g) * abs(p[g].mean() - label[g].mean()) for g in groups) / 92
+    assert metrics.ece(label, p, 7) == pytest.approx(apart)
+    assert metrics.ece(np.ones(5), np.full(5, 0.4)) == pytest.approx(0.6)
+    assert np.isnan(metrics.ece(np.full(3, np.nan), np.ones(3)))
+
+
 def test_ndcg_agrees_with_scikit_learn():
     gain = rng(2, "ndcg").random((5, 8))
     best = -np.sort(-gain, 1)

@@ -22,6 +22,18 @@ def test_long_views_happen_as_often_as_the_closed_form_says(affinity: float, dur
     assert done.mean() == pytest.approx(b.p_complete(C, a[:1], d[:1])[0], abs=0.012)
 
 
+@pytest.mark.parametrize("p_click", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("duration", [8.0, 26.0, 900.0])
+def test_seconds_watched_are_on_average_what_the_closed_form_says(p_click: float, duration: float):
+    n = 200_000
+    chance = rng(0, "watch")
+    click, d = chance.random(n) < p_click, np.full(n, duration)
+    seconds, _ = b.watch_seconds(C, click, np.full(n, 2.0), d, chance)
+    one = np.array([2.0]), np.array([duration])
+    expected = b.expected_watch_seconds(C, np.array([p_click]), *one)[0]
+    assert abs(seconds.mean() - expected) < 4 * seconds.std() / np.sqrt(n)
+
+
 def test_what_is_not_clicked_is_watched_for_a_glance_and_never_long():
     n = 20_000
     d = np.full(n, 60.0)

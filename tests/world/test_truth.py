@@ -53,14 +53,19 @@ def test_some_items_and_all_items_agree(tiny: World):
         np.testing.assert_allclose(some, np.take_along_axis(every, rows, 1), rtol=1e-4, atol=1e-6)
 
 
-def test_users_click_and_watch_as_often_as_the_truth_says(tiny: World):
-    """First places of the held-out requests: nothing earlier on the page disturbs."""
+def first_places(tiny: World):
+    """The logged first places of the held-out requests, their requests and their item rows."""
     shown, held = tiny.logs.interactions, tiny.truth.held_out
     first = shown.take((shown["position"] == 0) & np.isin(shown["req_id"], held["req_id"]))
     order = np.argsort(held["req_id"])
     held = held.take(order[np.searchsorted(held["req_id"][order], first["req_id"])])
+    return first, held, np.searchsorted(tiny.logs.items["video_id"], first["video_id"])[:, None]
+
+
+def test_users_click_and_watch_as_often_as_the_truth_says(tiny: World):
+    """First places of the held-out requests: nothing earlier on the page disturbs."""
+    first, held, item = first_places(tiny)
     assert np.array_equal(held["time_ms"], first["time_ms"])
-    item = np.searchsorted(tiny.logs.items["video_id"], first["video_id"])[:, None]
     for expected, seen in (
         (tiny.truth.request_p_click(held, item)[:, 0], first["is_click"]),
         (tiny.truth.request_value(held, item)[:, 0], first["is_long_view"]),
@@ -69,6 +74,36 @@ def test_users_click_and_watch_as_often_as_the_truth_says(tiny: World):
         assert abs(z) < 3.5
         best, worst = expected > np.quantile(expected, 0.8), expected < np.quantile(expected, 0.2)
         assert seen[best].mean() > 2 * seen[worst].mean()
+
+
+def test_all_targets_happen_as_often_as_the_truth_says(tiny: World):
+    """Seconds, reactions and payments, summed over the first places, within 3.5 sigma."""
+    first, held, item = first_places(tiny)
+    told = {k: v[:, 0] for k, v in tiny.truth.request_targets(held, item).items()}
+    is_ad = tiny.truth.business[item[:, 0]] == 3
+    seen = {f"p_{k}": first[f"is_{k}"] for k in ("like", "share", "follow", "click", "long_view")}
+    seen["p_purchase"] = (first["pay_amount"] > 0) & ~is_ad
+    for name, happened in seen.items():
+        expected = told[name]
+        z = (happened.sum() - expected.sum()) / np.sqrt((expected * (1 - expected)).sum())
+        assert abs(z) < 3.5, name
+    error = first["watch_sec"] - told["watch_sec"]
+    assert abs(error.sum()) < 3.5 * error.std() * np.sqrt(len(error))
+
+
+def test_targets_agree_with_the_values_and_are_the_same_for_some_and_all_items(tiny: World):
+    t, held = tiny.truth, tiny.truth.held_out.take(np.arange(8))
+    rows, day = np.random.default_rng(0).integers(0, t.n_items, (8, 30)), tiny.config.days - 1
+    user = held["user_row"]
+    for some, every, value in (
+        (t.request_targets(held, rows), t.request_targets(held), t.request_value(held, rows)),
+        (t.targets(user, rows, day), t.targets(user, None, day), t.value(user, rows, day)),
+    ):
+        np.testing.assert_allclose(some["p_long_view"], value, rtol=1e-6)
+        for name, values in some.items():
+            whole = np.take_along_axis(every[name], rows, 1)
+            assert values.dtype == np.float32, name
+            np.testing.assert_allclose(values, whole, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 def test_what_is_not_published_is_worth_nothing(tiny: World):

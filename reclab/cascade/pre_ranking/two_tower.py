@@ -24,8 +24,9 @@ import torch
 from reclab.cascade.batch import Batch
 from reclab.cascade.pre_ranking.precision import PRECISIONS, StoredVectors
 from reclab.cascade.ranking.features import FeatureBuilder
-from reclab.cascade.ranking.ranker import NetShape, Ranker, main_target
+from reclab.cascade.ranking.ranker import NetShape, Ranker
 from reclab.cascade.ranking.statistics import ITEM
+from reclab.cascade.ranking.targets import main_target
 from reclab.cascade.ranking.towers import TwoTowerModel, TwoTowerNet
 from reclab.cascade.ranking.training import (
     OneThread,
@@ -138,7 +139,8 @@ class PreRanker(TwoTowerModel):
             raise NotBuilt("PreRanker.score before fit or load")
         if len(self.stored) < len(self.features.index):
             self.refresh(self.now_ms)
-        return self.meet(self.users(batch), candidates.request_row, candidates.item_row)
+        dots = self.meet(self.users(batch), candidates.request_row, candidates.item_row)
+        return np.asarray(dots + self.net.base.numpy())
 
     def meet(self, users: Array, request_row: Array, item_row: Array) -> Array:
         """Vectors of the requests (B, d) and their candidates (n,) -> (n,) scores."""

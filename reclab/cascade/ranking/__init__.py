@@ -8,7 +8,9 @@
                    din  dien  transformer                  read the sequence         |
                    mmoe  ple  (experts.py)                 share among targets       |
     towers.py      two towers, for retrieval and pre-ranking                         |
-    fusion.py      p_click, p_long_view, watch_sec --> one score                   <-+
+    targets.py (watch_time.py)     what is learned of an exposure, and its loss      |
+    calibration.py                 predictions as large as what they predict         |
+    fusion.py      clicks, views, seconds, likes … --> one score                   <-+
 
 A ranker has ``fit(logs, features, until_ms)``, ``predict(batch, candidates) -> {target: (n,)}``,
 ``save(folder)``, ``load(folder, features)`` and ``macs_per_candidate``.

@@ -1,7 +1,18 @@
 """Experts: many small MLPs over the same inputs, side by side as one matrix product."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
+
+from reclab.cascade.ranking.fields import exposed_rows
+from reclab.cascade.ranking.targets import TARGETS
+from reclab.cascade.ranking.training import TrainConfig
+
+
+def every_target() -> TrainConfig:
+    """Experts are for many targets: learn all that the logs have."""
+    return replace(exposed_rows(), targets=TARGETS)
 
 
 class Experts(nn.Module):

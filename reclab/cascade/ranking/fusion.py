@@ -3,9 +3,10 @@
     sum:      s = sum_k w_k y_k
     product:  s = prod_k (e_k + y_k)^{w_k},   computed as exp sum_k w_k ln(e_k + y_k)
 
-with y = p_click, p_long_view, and watch_sec / 60 (minutes, so that all are of the order of one).
-A sum trades targets one for one; a product asks for something of everything, since a target near
-zero pulls the whole score down, and a target's unit does not matter in it.
+with y any of the targets, watch_sec / 60 (minutes) among them. A sum trades targets one for one; a
+product asks for something of everything, since a target near zero pulls the whole score down, and a
+target's unit does not matter in it. In a sum it does: a like is some twenty times rarer than a
+click, so that its weight must be larger to be felt.
 Reference: chapter 2, section 2.2 (3).
 
 Simplified: industry searches the weights online, by user group, against retention.
@@ -16,10 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reclab.cascade.ranking.targets import FREQUENT, RARE, TARGETS
 from reclab.core.errors import DataError, check, check_float
 from reclab.core.types import Array
 
-FLOOR = 1e-3
+FLOOR = dict.fromkeys(FREQUENT, 1e-3) | dict.fromkeys(RARE, 1e-5)
 """e_k: keeps the logarithm finite (of the order of the smallest useful prediction)"""
 UNIT = {"watch_sec": 60.0}
 """what a prediction is divided by (seconds in a minute)"""
@@ -27,18 +29,24 @@ UNIT = {"watch_sec": 60.0}
 
 @dataclass(frozen=True)
 class FusionConfig:
-    """Weights of the targets, each 0 … 10; a target with weight 0 is not read."""
+    """Weights of the targets: 0 … 10 for frequent ones, 0 … 1000 for the rare; a target with
+    weight 0 is not read."""
 
     kind: str = "sum"
     """"sum" of weighted targets, or "product" of their powers"""
     p_click: float = 0.0
     p_long_view: float = 1.0
     watch_sec: float = 0.0
+    """weight of a minute"""
+    p_like: float = 0.0
+    p_share: float = 0.0
+    p_follow: float = 0.0
+    p_purchase: float = 0.0
 
     def __post_init__(self) -> None:
         known = self.kind in ("sum", "product")
         check(known, "FusionConfig.kind", self.kind, "be sum or product", "sum")
-        for name in ("p_click", "p_long_view", "watch_sec"):
+        for name in TARGETS:
             check_float(f"FusionConfig.{name}", getattr(self, name), 0.0, 1000.0, "0-2")
         check(
             any(self.weights.values()), "FusionConfig", 0, "have a weight above 0", "p_long_view=1"
@@ -47,11 +55,7 @@ class FusionConfig:
     @property
     def weights(self) -> dict[str, float]:
         """Weight by target."""
-        return {
-            "p_click": self.p_click,
-            "p_long_view": self.p_long_view,
-            "watch_sec": self.watch_sec,
-        }
+        return {name: getattr(self, name) for name in TARGETS}
 
 
 class Fusion:
@@ -85,6 +89,6 @@ class Fusion:
             score = sum(weight * parts[name] for name, weight in weights.items())
         else:
             score = np.exp(
-                sum(w * np.log(FLOOR + np.maximum(parts[n], 0)) for n, w in weights.items())
+                sum(w * np.log(FLOOR[n] + np.maximum(parts[n], 0)) for n, w in weights.items())
             )
         return np.asarray(score, np.float32)

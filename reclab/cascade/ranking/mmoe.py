@@ -10,14 +10,15 @@ Mixture-of-Experts, KDD 2018.
 Simplified: industry also weighs the losses of the targets against each other while training.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from reclab.cascade.ranking.experts import Experts, Gate
+from reclab.cascade.ranking.experts import Experts, Gate, every_target
 from reclab.cascade.ranking.fields import Deep, FieldNet, NetConfig, flatten
 from reclab.cascade.ranking.ranker import Inputs, NetShape, Ranker
+from reclab.cascade.ranking.training import TrainConfig
 from reclab.core.errors import check_int
 
 
@@ -30,6 +31,7 @@ class MMoEConfig(NetConfig):
     """experts that all targets share (2 … 16)"""
     units: int = 48
     """hidden units of an expert (8 … 256)"""
+    train: TrainConfig = field(default_factory=every_target)
 
     def __post_init__(self) -> None:
         super().__post_init__()

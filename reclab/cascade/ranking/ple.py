@@ -11,14 +11,15 @@ Reference: Tang, Liu, Zhao, Gong, Progressive Layered Extraction (PLE), RecSys 2
 Simplified: industry also gives each target its own share of the training rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from reclab.cascade.ranking.experts import Experts, Gate
+from reclab.cascade.ranking.experts import Experts, Gate, every_target
 from reclab.cascade.ranking.fields import Deep, FieldNet, NetConfig, flatten
 from reclab.cascade.ranking.ranker import Inputs, NetShape, Ranker
+from reclab.cascade.ranking.training import TrainConfig
 from reclab.core.errors import check_int
 
 
@@ -33,6 +34,7 @@ class PLEConfig(NetConfig):
     """experts that all targets share (1 … 8)"""
     units: int = 32
     """hidden units of an expert (8 … 256)"""
+    train: TrainConfig = field(default_factory=every_target)
     n_levels: int = 2
     """levels of extraction (1 … 3)"""
 

@@ -1,20 +1,17 @@
 """The contract of every ranker, and what they share: inputs, embeddings, training, saving.
 
-    predict(batch, candidates) -> {p_click, p_long_view, watch_sec}, each (n,)
+    predict(batch, candidates) -> {p_click, p_long_view, watch_sec, p_like, …}, each (n,)
 
-A ranker is one network: ``forward(inputs) -> (n, targets)`` logits, and ln(1 + seconds) for the
-watch time. Seconds grow with the length of a video, liked or not (duration bias): the logarithm
-keeps one long video from outweighing many short ones, and the item's duration is a feature, so that
-a fusion can ask for more than the usual for that length. Undone by exp - 1, the prediction is a
-geometric mean, below the arithmetic one.
+A ranker is one network: ``forward(inputs) -> (n, targets)``, logits beyond the base rates. Which
+targets it learns is ``config.train.targets``, and how, watch time included, stands in targets.py.
 Reference: Covington, Adams, Sargin, Deep Neural Networks for YouTube Recommendations, RecSys 2016.
 
-Simplified: industry predicts watch time by quantiles within groups of equal duration.
+Simplified: industry feeds several such networks from one embedding service.
 """
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Self
@@ -26,18 +23,18 @@ from torch import Tensor, nn
 from reclab.cascade.batch import Batch
 from reclab.cascade.ranking.features import FeatureBuilder, Features
 from reclab.cascade.ranking.layers import Embeddings, Standardise
+from reclab.cascade.ranking.targets import TARGETS, Objective, main_target, teachable
 from reclab.cascade.ranking.training import (
-    TARGETS,
     History,
     OneThread,
     Progress,
     Samples,
     TrainConfig,
     hide_users,
-    target_loss,
     train,
     training_samples,
 )
+from reclab.cascade.ranking.watch_time import WatchTime
 from reclab.core.chance import rng
 from reclab.core.errors import DataError, NotBuilt
 from reclab.core.metrics import auc
@@ -93,6 +90,7 @@ class RankerNet(nn.Module):
     may leave a further loss of the last forward pass in ``extra``."""
 
     macs: int
+    base: Tensor
     extra: Tensor | None = None
 
     def __init__(self, shape: NetShape, dim: int) -> None:
@@ -100,8 +98,14 @@ class RankerNet(nn.Module):
         self.embed = Embeddings(shape.n_user_codes, shape.n_item_codes, shape.item_scale, dim)
         self.request_scale = Standardise(shape.request_width)
         self.pair_scale = Standardise(shape.pair_width)
+        self.register_buffer("base", torch.zeros(shape.n_targets))
         self.codes = torch.zeros((1, len(shape.item_scale)), dtype=torch.int64)
         self.vectors: Tensor | None = None
+
+    def __call__(self, x: Inputs) -> Tensor:
+        """(n, targets): what ``forward`` says beyond the base rates, and those."""
+        out: Tensor = super().__call__(x) + self.base
+        return out
 
     def set_items(self, codes: Array) -> None:
         """Take the catalogue's codes (n_items + 1, Fi), the last row for "no item"."""
@@ -139,6 +143,7 @@ class Ranker:
     def __init__(self, config: Any = None) -> None:
         self.config = config or self.Config()
         self.targets: tuple[str, ...] = ()
+        self.objective = Objective(())
         self.history = History()
 
     def build(self, shape: NetShape) -> RankerNet:
@@ -146,8 +151,13 @@ class Ranker:
         return self.Net(shape, self.config)
 
     def choose(self, known: Iterable[str]) -> tuple[str, ...]:
-        """The targets to be learned, of those that the logs have."""
-        return tuple(name for name in TARGETS if name in known)
+        """The targets to be learned, of those that the logs have; raises ``DataError`` if they
+        have none of them."""
+        known, wanted = tuple(known), self.config.train.targets
+        if not set(known) & set(wanted):
+            has, asked = ", ".join(known) or "nothing", ", ".join(wanted)
+            raise DataError(f"none of the targets {asked} is in these logs (they have {has})")
+        return tuple(name for name in TARGETS if name in wanted)
 
     def fit(
         self,
@@ -167,29 +177,53 @@ class Ranker:
         progress: Progress | None = None,
         valid: Samples | None = None,
     ) -> Self:
-        """Learn from prepared rows. Raises ``DataError`` when a feature holds NaN."""
+        """Learn from prepared rows. A target that these cannot teach (absent, unknown, or all
+        alike, unless it is the main one) is left out, and ``history.left_out`` says why. Raises
+        ``DataError`` when a feature holds NaN, or a label is not in its range."""
         config: TrainConfig = self.config.train
         samples.check(features.names)
         learn, valid = (samples, valid) if valid else samples.split(config.valid_share)
-        self.targets = self.choose(samples.targets)
+        wanted = self.choose(samples.targets)
+        main = main_target(name for name in wanted if name in learn.targets)
+        self.targets, left_out = teachable(wanted, learn.targets, main)
         self._start(features, config.seed)
         self.net.learn_scales(learn.features)
-        main = main_target(self.targets)
+        learn = self._set_objective(learn)
 
         chance = rng(config.seed, "hidden users")
 
         def loss_of(requests: Array) -> Tensor:
             rows = hide_users(learn.take(requests), config.hide_user, chance)
-            loss = target_loss(self.net(Inputs.of(rows.features)), rows, self.targets)
+            out = self.net(Inputs.of(rows.features))
+            loss = self.objective(out, rows.targets, rows.weight)
             return loss if self.net.extra is None else loss + self.net.extra
 
         def validate() -> float:
-            score = self.score_features(valid.features)[main]
-            return auc(valid.targets[main] > 0.5, score)
+            score, label = self.score_features(valid.features)[main], valid.targets[main]
+            known = ~np.isnan(label)
+            middle = np.median(label[known]) if main == "watch_sec" and known.any() else 0.5
+            return auc(label[known] > middle, score[known])
 
         n = len(learn.features.user)
         self.history = train(self.net, n, len(learn), loss_of, validate, config, progress)
+        self.history.left_out = left_out
         return self
+
+    def _set_objective(self, learn: Samples) -> Samples:
+        """Take base rates and the groups of the watch time from the rows; and the rows, encoded."""
+        config, duration = self.config.train, self.durations(learn.features.item_row)
+        how = config.rare_weight, config.watch, config.watch_groups
+        self.objective = Objective.learn(self.targets, learn.targets, learn.weight, duration, *how)
+        start = [self.objective.start[name] for name in self.targets]
+        self.net.base.copy_(torch.tensor(start))
+        return replace(learn, targets=self.objective.encode(learn.targets, duration))
+
+    def durations(self, item_row: Array) -> Array:
+        """(n,) seconds of the videos, NaN where the catalogue does not say."""
+        if "duration_sec" not in self.features.index:
+            return np.full(len(item_row), np.nan, np.float32)
+        found = self.features.index.get(item_row, ["duration_sec"])["duration_sec"]
+        return np.where(item_row < 0, np.nan, found).astype(np.float32)
 
     def _start(self, features: FeatureBuilder, seed: int) -> None:
         self.features = features
@@ -205,7 +239,7 @@ class Ranker:
         with OneThread(), torch.inference_mode():
             parts = [self.net(Inputs.of(part)) for part in features.blocks(BLOCK)]
             out = (parts[0] if len(parts) == 1 else torch.cat(parts)).numpy()
-        return {name: _undo(name, out[:, i]) for i, name in enumerate(self.targets)}
+        return self.objective.decode(out, self.durations(features.item_row))
 
     def predict(self, batch: Batch, candidates: Candidates) -> dict[str, Array]:
         """Predictions of every target for every candidate, each (n,) float32."""
@@ -221,10 +255,12 @@ class Ranker:
         return self.net.macs
 
     def save(self, folder: Path) -> None:
-        """Write the weights and the names of the targets."""
+        """Write the weights, the names of the targets and how seconds were learned."""
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(self.net.state_dict(), folder / f"{self.name}.pt")
+        watch = self.objective.watch
         about = {"targets": self.targets, "history": asdict(self.history)}
+        about["watch"] = watch.as_lists() if watch else None
         (folder / f"{self.name}.json").write_text(json.dumps(about), encoding="utf-8")
 
     def restore(self, folder: Path, features: FeatureBuilder) -> Self:
@@ -233,6 +269,8 @@ class Ranker:
             about = json.loads((folder / f"{self.name}.json").read_text(encoding="utf-8"))
             state = torch.load(folder / f"{self.name}.pt", weights_only=True)
             self.targets = tuple(about["targets"])
+            watch = WatchTime.from_lists(about["watch"]) if about["watch"] else None
+            self.objective = Objective(self.targets, watch=watch)
             self._start(features, self.config.train.seed)
             self.net.load_state_dict(state)
         except (OSError, RuntimeError, KeyError, ValueError, UnpicklingError) as error:
@@ -245,14 +283,3 @@ class Ranker:
     def load(cls, folder: Path, features: FeatureBuilder, config: Any = None) -> Self:
         """A trained ranker, on the features (``FeatureBuilder``) that it was trained with."""
         return cls(config).restore(folder, features)
-
-
-def main_target(names: Iterable[str]) -> str:
-    """What a model is validated on: the long view where it is logged, else the click."""
-    return "p_long_view" if "p_long_view" in names else "p_click"
-
-
-def _undo(name: str, out: Array) -> Array:
-    if name == "watch_sec":
-        return np.expm1(np.clip(out, 0.0, 9.0)).astype(np.float32)
-    return (1.0 / (1.0 + np.exp(-np.clip(out, -30, 30)))).astype(np.float32)

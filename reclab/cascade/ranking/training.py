@@ -1,6 +1,6 @@
 """Training: the one loop by which every model of the cascade learns from the logs.
 
-    minimise  sum_r w_r [ BCE(click) + BCE(long view) + 0.1 (ln(1 + watch) - f)^2 ]   by Adam
+    minimise  sum_r w_r sum_k v_k L_k(f_k(x_r), y_rk)   by Adam     (the targets k: targets.py)
 
 A row is an exposed item with what happened, or - ``negatives="sampled"`` - an item drawn from the
 catalogue that was not shown, taken as not clicked. Trained on exposed rows alone a model never sees
@@ -20,19 +20,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from reclab.cascade.ranking.features import FeatureBuilder, Features
+from reclab.cascade.ranking.targets import FREQUENT, TARGETS, WATCH, known_targets
+from reclab.cascade.ranking.watch_time import KINDS
 from reclab.core.chance import rng
 from reclab.core.errors import DataError, check, check_float, check_int
 from reclab.core.tables import Logs
 from reclab.core.types import Array
 
 Progress = Callable[[float, str], None]
-TARGETS = ("p_click", "p_long_view", "watch_sec")
-"""what may be learned, in the order of a model's outputs"""
-SECONDS_WEIGHT = 0.1
-"""weight of the squared error of ln(1 + watch seconds) beside the log losses (ratio)"""
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,14 @@ class TrainConfig:
     """chance that a request's user id is hidden in a step: prepares for new users (0 … 0.9)"""
     random_weight: float = 2.0
     """weight of a row from a flagged random slot (1 … 20)"""
+    targets: tuple[str, ...] = FREQUENT
+    """what is learned, where the logs have it: FREQUENT, TARGETS, or any of them"""
+    watch: str = "ratio"
+    """what is learned of seconds: "ratio" to the usual, "quantile" or "log" (watch_time.py)"""
+    watch_groups: int = 20
+    """groups of videos by duration (1 = duration is not looked at … 100)"""
+    rare_weight: float = 0.5
+    """how far rare targets pull as hard as frequent ones: 0 not at all, 1 wholly (0 … 1)"""
     seed: int = 0
     """of initial weights, order and negatives"""
 
@@ -80,6 +85,13 @@ class TrainConfig:
         check_float("TrainConfig.sampled_weight", self.sampled_weight, 0.0, 1000.0, "1")
         check_float("TrainConfig.hide_user", self.hide_user, 0.0, 1.0, "0")
         check_float("TrainConfig.random_weight", self.random_weight, 0.0, 1000.0, "2")
+        known = bool(self.targets) and set(self.targets) <= set(TARGETS)
+        among = f"name at least one of {', '.join(TARGETS)} and nothing else"
+        check(known, "TrainConfig.targets", self.targets, among, "FREQUENT")
+        known = self.watch in KINDS
+        check(known, "TrainConfig.watch", self.watch, f"be {' or '.join(KINDS)}", "ratio")
+        check_int("TrainConfig.watch_groups", self.watch_groups, 1, 10_000, "20")
+        check_float("TrainConfig.rare_weight", self.rare_weight, 0.0, 1.0, "0.5")
 
 
 @dataclass(frozen=True)
@@ -124,13 +136,15 @@ class Samples:
 
 @dataclass
 class History:
-    """What a training run did: loss and validation AUC by epoch, the epoch kept, seconds."""
+    """What a training run did: loss and validation AUC by epoch, the epoch kept, seconds; and why
+    a target that was asked for was not learned (``left_out``)."""
 
     loss: list[float] = field(default_factory=list)
     valid_auc: list[float] = field(default_factory=list)
     best_epoch: int = 0
     seconds: float = 0.0
     rows: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 def training_samples(
@@ -142,11 +156,19 @@ def training_samples(
     """
     when = logs.interactions["time_ms"]
     stop = len(when) if until_ms is None else int(np.searchsorted(when, until_ms))
-    return samples_of(logs, features, config, np.arange(max(0, stop - config.max_rows), stop))
+    rows = np.arange(max(0, stop - config.max_rows), stop)
+    return samples_of(logs, features, config, rows, until_ms)
 
 
-def samples_of(logs: Logs, features: FeatureBuilder, config: TrainConfig, rows: Array) -> Samples:
-    """Training rows from the interactions at ``rows`` (positions), by request, in order of time.
+def samples_of(
+    logs: Logs,
+    features: FeatureBuilder,
+    config: TrainConfig,
+    rows: Array,
+    until_ms: int | None = None,
+) -> Samples:
+    """Training rows from the interactions at ``rows`` (positions), by request, in order of time,
+    and what was known of them at ``until_ms`` (None = all there is to know).
 
     A request is what one user was shown at one time; rows of unknown items are left out.
     """
@@ -164,7 +186,8 @@ def samples_of(logs: Logs, features: FeatureBuilder, config: TrainConfig, rows: 
     weight = np.ones(len(order), np.float32)
     if "is_random" in log:
         weight[log["is_random"][order]] = config.random_weight
-    targets = {name: values[rows][order] for name, values in known_targets(logs).items()}
+    known = known_targets(logs, rows, features.index, until_ms)
+    targets = {name: values[order] for name, values in known.items()}
     part = _Rows(np.cumsum(new) - 1, item_row[order], targets, weight)
     if config.negatives == "sampled":
         part = _with_negatives(part, time_ms[first], features, config)
@@ -183,17 +206,6 @@ class _Rows(NamedTuple):
     weight: Array
 
 
-def known_targets(logs: Logs) -> dict[str, Array]:
-    """Targets that the logs have: (n,) float32 each, over all interactions."""
-    shown = logs.interactions
-    targets = {"p_click": logs.positive.astype(np.float32)}
-    if "is_long_view" in shown:
-        targets["p_long_view"] = shown["is_long_view"].astype(np.float32)
-    if "watch_sec" in shown:
-        targets["watch_sec"] = shown["watch_sec"].astype(np.float32)
-    return targets
-
-
 def _with_negatives(
     part: _Rows, time_ms: Array, features: FeatureBuilder, config: TrainConfig
 ) -> _Rows:
@@ -210,7 +222,7 @@ def _with_negatives(
         return np.concatenate([values, drawn])[order]
 
     def outcome(name: str) -> Array:
-        return np.full(len(drawn), np.nan if name == "watch_sec" else 0.0, np.float32)
+        return np.full(len(drawn), np.nan if name == WATCH else 0.0, np.float32)
 
     targets = {name: joined(values, outcome(name)) for name, values in part.targets.items()}
     weight = joined(part.weight, np.full(len(drawn), config.sampled_weight, np.float32))
@@ -224,24 +236,6 @@ def hide_users(samples: Samples, share: float, chance: np.random.Generator) -> S
     user = samples.features.user.copy()
     user[chance.random(len(user)) < share, 0] = 0
     return replace(samples, features=replace(samples.features, user=user))
-
-
-def target_loss(logits: Tensor, samples: Samples, names: tuple[str, ...]) -> Tensor:
-    """Mean weighted loss over targets; a missing target (NaN) adds nothing."""
-    weight = torch.from_numpy(samples.weight)
-    total = logits.new_zeros(())
-    for column, name in enumerate(names):
-        target = torch.from_numpy(samples.targets[name])
-        known = ~torch.isnan(target)
-        if not known.any():
-            continue
-        out, target, w = logits[known, column], target[known], weight[known]
-        if name == "watch_sec":
-            loss = SECONDS_WEIGHT * (torch.log1p(target.clamp(min=0)) - out) ** 2
-        else:
-            loss = F.binary_cross_entropy_with_logits(out, target, reduction="none")
-        total = total + (loss * w).sum() / len(weight)
-    return total
 
 
 class OneThread:

@@ -13,7 +13,7 @@ from reclab.cascade.ranking.factors import FactorsConfig, Observed, fit_factors
 from reclab.cascade.ranking.features import FeatureBuilder, FeatureConfig
 from reclab.cascade.ranking.fusion import Fusion, FusionConfig
 from reclab.cascade.ranking.ranker import Inputs
-from reclab.cascade.ranking.training import TrainConfig, target_loss, training_samples
+from reclab.cascade.ranking.training import TrainConfig, training_samples
 from reclab.cascade.retrieval.two_tower import TwoTowerChannel, TwoTowerConfig
 from reclab.core.chance import rng
 from reclab.core.clock import DAY_MS
@@ -89,7 +89,8 @@ def test_every_parameter_has_a_gradient(lab, model):
     ranker._start(features, 0)
     ranker.net.learn_scales(samples.features)
     ranker.net.train()
-    loss = target_loss(ranker.net(Inputs.of(samples.features)), samples, ranker.targets)
+    encoded = ranker._set_objective(samples).targets
+    loss = ranker.objective(ranker.net(Inputs.of(samples.features)), encoded, samples.weight)
     loss.backward()
     idle = [n for n, w in ranker.net.named_parameters() if w.grad is None or not w.grad.any()]
     assert not idle

@@ -13,7 +13,7 @@ from reclab.cascade.ranking.dien import AUGRU, auxiliary_loss
 from reclab.cascade.ranking.experts import Experts, Gate
 from reclab.cascade.ranking.features import FeatureBuilder
 from reclab.cascade.ranking.ranker import Inputs
-from reclab.cascade.ranking.training import TrainConfig, target_loss, training_samples
+from reclab.cascade.ranking.training import TrainConfig, training_samples
 from reclab.cascade.ranking.x_deep_fm import CIN
 from reclab.cascade.ranking.zoo import RANKERS
 from reclab.core.errors import ConfigError
@@ -61,7 +61,8 @@ def test_every_parameter_has_a_gradient(lab, model):
     ranker.net.train()
     for table in (ranker.net.user_line, ranker.net.item_line) if model.name != "din" else ():
         torch.nn.init.normal_(table.weight)
-    loss = target_loss(ranker.net(Inputs.of(samples.features)), samples, ranker.targets)
+    encoded = ranker._set_objective(samples).targets
+    loss = ranker.objective(ranker.net(Inputs.of(samples.features)), encoded, samples.weight)
     (loss if ranker.net.extra is None else loss + ranker.net.extra).backward()
     idle = [n for n, w in ranker.net.named_parameters() if w.grad is None or not w.grad.any()]
     assert not idle
