@@ -69,13 +69,13 @@ def pool_of(lab: Lab, split: str, rows: Array, say: Progress | None = None) -> P
 
 def cards_at(lab: Lab, item_row: Array, score: Array) -> Cards:
     """Items (B, n), -1 = none, with their scores, as cards."""
-    index = lab.trained.parts.index
+    index, there = lab.trained.parts.index, item_row >= 0
     held = [name for name in ("tags", "author_id") if name in index]
-    rows = item_row.ravel()
+    rows = item_row[there]
     item = index.get(rows, held)
     tags = item.get("tags", np.full((len(rows), 1), -1))
-    table = np.where(rows >= 0, np.arange(len(rows)), -1).reshape(item_row.shape)
-    return cards_of(score.ravel(), tags, item.get("author_id"), table)
+    table = np.where(there, np.cumsum(there).reshape(there.shape) - 1, -1)
+    return cards_of(score[there], tags, item.get("author_id"), table)
 
 
 def logged_pages(lab: Lab, day: int, without: Array) -> Pages:
@@ -105,21 +105,25 @@ def logged_pages(lab: Lab, day: int, without: Array) -> Pages:
     item_row[owner, place], worth[owner, place] = rows, score
     gain[owner, place], left[owner, place] = log["is_long_view"], 0.0
     shown = ends - first
-    # behind the last card of a full page one cannot see whether the user left
-    left[np.arange(len(first)), shown - 1] = np.where(shown < size, 1.0, np.nan)
+    last = np.where(shown < size, 1.0, np.nan)  # a full page does not show who left behind it
+    if "session_id" in log:  # who asked for another page had not left
+        whole = lab.logs.interactions
+        ends_at = np.zeros(int(whole["session_id"].max()) + 1, np.int64)
+        np.maximum.at(ends_at, whole["session_id"], whole["time_ms"])
+        last[ends_at[log["session_id"][first]] > log["time_ms"][first]] = 0.0
+    left[np.arange(len(first)), shown - 1] = last
     return Pages(cards_at(lab, item_row, worth), gain, left)
 
 
-def thirds(n: int) -> tuple[Array, Array]:
-    """Rows to learn on and rows to compare on, of ``n`` requests in order of time: both spread
-    over the day, none in both.
+def thirds(n: int, learn: int = LEARN, compare: int = COMPARE) -> tuple[Array, Array]:
+    """At most so many rows to learn on and rows to compare on, of ``n`` requests in order of time:
+    both spread over the day, none in both.
 
     >>> [part.tolist() for part in thirds(7)]
     [[0, 1, 3, 4, 6], [2, 5]]
     """
     rows = np.arange(n)
-    compare, learn = rows[rows % 3 == 2], rows[rows % 3 != 2]
-    return _spread(learn, LEARN), _spread(compare, COMPARE)
+    return _spread(rows[rows % 3 != 2], learn), _spread(rows[rows % 3 == 2], compare)
 
 
 def _spread(rows: Array, most: int) -> Array:

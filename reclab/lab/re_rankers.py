@@ -36,8 +36,8 @@ from reclab.lab.page_simulator import DrawnPages
 
 SEEDS = {"tiny": (0,), "laptop": (0, 1, 2), "full": (0,)}
 """the learned ones are trained once for each of these"""
-STEPS = {"tiny": 10}
-"""steps of learning where they are not the config's own: a smoke scale learns nothing anyway"""
+STEPS, SIZES = {"tiny": 10}, {"tiny": (150, 100)}
+"""steps of learning, and requests to learn and to compare on, at the smoke scale"""
 K = 10
 """cards of a list"""
 CHUNK = 100  # requests that are re-ranked together
@@ -74,12 +74,13 @@ def train_all(pages: Pages, pool: Pool, seed: int, steps: int, say: Progress) ->
 def trained_re_rankers(lab: Lab, progress: bool | Progress = True) -> dict[str, list[Any]]:
     """The learned re-rankers and the evaluator by name, one for each seed; trained once and
     cached. Raises ``DataError`` on real logs, where there is no simulator to learn in."""
-    seeds, tuning = SEEDS[lab.scale], lab.world.truth.tuning
+    tuning = lab.world.truth.tuning
+    seeds = SEEDS[lab.scale]
     steps = STEPS.get(lab.scale, PolicyGradientConfig().steps)
 
     def build(folder: Path) -> None:
         with progress_bar(f"re-rankers ({lab.scale}, seed {lab.seed})", progress) as say:
-            learn, compare = thirds(len(tuning))
+            learn, compare = thirds(len(tuning), *SIZES.get(lab.scale, ()))
             pool = pool_of(lab, "tuning", learn, lambda f, text: say(0.15 * f, text))
             say(0.15, "logged pages")
             pages = logged_pages(lab, int(tuning["day"][0]), tuning["req_id"][compare])
@@ -179,7 +180,8 @@ def compare(lab: Lab, split: str = "tuning", progress: bool | Progress = True) -
 
     def build(folder: Path) -> None:
         with progress_bar(f"re-rankers on the {split} day", progress) as say:
-            rows = thirds(len(getattr(lab.world.truth, split)))[1]
+            n = len(getattr(lab.world.truth, split))
+            rows = thirds(n, *SIZES.get(lab.scale, ()))[1]
             pool = pool_of(lab, split, rows, lambda f, text: say(0.4 * f, text))
             ruler, found = Ruler(lab, pool), {}
             for i, (name, family, knob, orders) in enumerate(_all_lists(pool, models)):

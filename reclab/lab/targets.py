@@ -164,9 +164,9 @@ def panel_rows(lab: Lab, keep: int = KEEP) -> Array:
     drops, -1 padded."""
     panel = lab.panel
     ok = (panel.item_row >= 0) & ~panel.dropped
-    order = np.argsort(~ok, axis=1, kind="stable")[:, :keep]
-    rows = np.take_along_axis(np.where(ok, panel.item_row, -1), order, 1)
-    return np.asarray(rows, np.int64)
+    best_first = np.where(ok, panel.item_row, -1).take(panel.by_pre)
+    order = np.argsort(best_first < 0, axis=1, kind="stable")[:, :keep]
+    return np.asarray(np.take_along_axis(best_first, order, 1), np.int64)
 
 
 def make_target_panel(lab: Lab, ranker: Ranker) -> TargetPanel:

@@ -14,6 +14,7 @@ BENCHES = {
     "explorer": "compute time of every slider move",
     "quality": "value by policy and by stage size on the simulated platform, three seeds",
     "targets": "seven targets: watch time, calibration, fronts, rare ones (minutes)",
+    "re_ranking": "re-rankers: us a request, and the value of their lists",
     "full": "a million items beside the laptop scale (minutes, 5 GB)",
     "globo": "next clicks on a day of a news portal (needs the data)",
     "ml_loo": "each user's last film on MovieLens-100K (needs the data)",
