@@ -26,7 +26,7 @@ from reclab.core.clock import DAY_MS
 from reclab.core.types import Array, Candidates
 from reclab.lab.cache import built
 from reclab.lab.judge import SPLITS, TruthJudge
-from reclab.lab.lab import Lab
+from reclab.lab.lab import Lab, Progress, progress_bar
 
 KEEP = 300
 """candidates of a request that are kept, by pre-ranking score (as many as the ranker is given)"""
@@ -83,12 +83,13 @@ def all_targets() -> DINConfig:
     return replace(usual, train=replace(usual.train, targets=TARGETS))
 
 
-def target_lab(lab: Lab) -> TargetLab:
+def target_lab(lab: Lab, progress: bool | Progress = False) -> TargetLab:
     """Built once for a lab, in the time its ranker takes to train; then read from the cache."""
 
     def build(folder: Path) -> None:
         p = lab.trained.parts
-        ranker = DIN(all_targets()).fit(lab.logs, p.features, p.until_ms)
+        with progress_bar(f"ranker of all targets ({lab.scale})", progress) as say:
+            ranker = DIN(all_targets()).fit(lab.logs, p.features, p.until_ms, say)
         ranker.save(folder)
         for split in SPLITS:
             _save_rows(folder / f"{split}.npz", judged_rows(lab, split), ranker)

@@ -1,6 +1,7 @@
 """What a reader sees: plots, explorers, the feed on a phone, drawings of live pipelines.
 
 theme     one small look for every plot; figure(), panels()
+fusion_explorer  two targets, one weight
 labels    words in English or Chinese
 controls  sliders with number boxes, switches, choices
 explorer  controls + one live figure + summary table, against a pinned baseline

@@ -5,21 +5,27 @@ Simplified: a platform trains them every night, and nobody waits for it.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
+from reclab.cascade.ranking.targets import WATCH
 from reclab.cascade.re_ranking.learned import LearnedStage
+from reclab.core.metrics import auc
 from reclab.lab import Lab, re_rankers
-from reclab.lab.kept import kept, known
+from reclab.lab.kept import is_kept, kept, known
 from reclab.lab.model_scores import score_model
 from reclab.lab.pre_ranking import NARROW, PreRanked, compare_pre_rankers, pre_rankers
 from reclab.lab.replay import ReRanker
-from reclab.show.labels import label
+from reclab.lab.target_studies import Calibration, calibration
+from reclab.lab.targets import Rows, target_lab
+from reclab.show.labels import label, text_table
 from reclab.show.pre_ranking_plots import pre_rankers_table
 from reclab.show.run_once import Progress, RunOnce
-from reclab.show.theme import MARKERS, PALETTE, Plot, figure
+from reclab.show.theme import DASHES, MARKERS, PALETTE, Plot, figure
 
 PRE_RANKERS = "pre-ranker-results"
 
@@ -61,6 +67,71 @@ def pre_rankers_run(lab: Lab) -> RunOnce:
         pre_rankers_table,
         known(lab, PRE_RANKERS, PreRanked),
     )
+
+
+# ---- targets -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a ranker of all targets is worth on logged rows of the held-out day: by kind of row
+    ("exposed", "random") and target; and ``auc`` by target."""
+
+    calibration: Mapping[str, Mapping[str, Calibration]]
+    auc: Mapping[str, float]
+
+
+def targets_run(lab: Lab) -> RunOnce:
+    """One ranker for all targets, judged on rows that no model has seen."""
+
+    def compute(progress: Progress) -> Targets:
+        return _judged_targets(target_lab(lab, progress).rows)
+
+    return RunOnce(
+        "One ranker, all targets",
+        "about two minutes",
+        compute,
+        reliability_plot,
+        targets_table,
+        compute(lambda fraction, text: None) if is_kept(lab, "targets") else None,
+    )
+
+
+def _judged_targets(rows: Mapping[str, Rows]) -> Targets:
+    held = rows["held_out"].where(~rows["held_out"].is_random)
+    found = {}
+    for name, told in held.told.items():
+        label_of = held.label[name]
+        ok = ~np.isnan(label_of)
+        if name != WATCH:
+            found[name] = auc(label_of[ok] > 0.5, told[ok])
+    return Targets(calibration(rows), found)
+
+
+def targets_table(found: Targets) -> str:
+    """A row a target: how often, how well ordered, how honest before and after calibration."""
+    head = ("target", "mean", "AUC", "predicted", "ECE as it comes", "isotonic", "Platt", "noise")
+    rows = [head]
+    for name, one in found.calibration["exposed"].items():
+        order = f"{found.auc[name]:.3f}" if name in found.auc else ""
+        ece = (f"{one.ece[kind]:.4f}" for kind in ("raw", "isotonic", "platt"))
+        cells = f"{one.rate:.4f}", order, f"{one.told['raw']:.4f}", *ece, f"{one.noise:.4f}"
+        rows.append((label(name), *cells))
+    return text_table(rows)
+
+
+def reliability_plot(found: Targets, target: str = "p_long_view") -> Plot:
+    """Predicted against observed long views, for what the old policy chose to show and for random
+    slots."""
+    lines = [go.Scatter(x=[0, 1], y=[0, 1], mode="lines", name="honest", line_color=PALETTE[7])]
+    for i, (kind, by) in enumerate(found.calibration.items()):
+        for j, how in enumerate(("raw", "isotonic")):
+            x, y, _ = by[target].points[how]
+            look = {"color": PALETTE[i], "dash": DASHES[j]}
+            words = f"{kind} rows, {'as it comes' if how == 'raw' else how}"
+            line = go.Scatter(x=x, y=y, name=words, mode="lines+markers", line=look)
+            lines.append(line.update(marker={"symbol": MARKERS[i], "color": PALETTE[i]}))
+    return figure(*lines, x=f"predicted {label(target)}", y="observed share")
 
 
 # ---- re-ranking ----------------------------------------------------------------------------

@@ -56,7 +56,8 @@ def test_candidates_are_the_best_that_no_filter_drops(lab, built):
     rows, panel = panel_rows(lab, 50), lab.panel
     assert np.array_equal(rows, built.panel.item_row[:, :50])
     for e in range(0, len(panel), 7):
-        free = panel.item_row[e][~panel.dropped[e] & (panel.item_row[e] >= 0)]
+        item_row, dropped = (a.take(panel.by_pre[e]) for a in (panel.item_row, panel.dropped))
+        free = item_row[~dropped & (item_row >= 0)]
         assert rows[e].tolist() == free[:50].tolist()
 
 
