@@ -20,7 +20,7 @@ from reclab.lab.kept import is_kept, kept, known
 from reclab.lab.model_scores import score_model
 from reclab.lab.pre_ranking import NARROW, PreRanked, compare_pre_rankers, pre_rankers
 from reclab.lab.replay import ReRanker
-from reclab.lab.target_studies import Calibration, calibration
+from reclab.lab.target_studies import Calibration, DurationBias, calibration, duration_bias
 from reclab.lab.targets import Rows, target_lab
 from reclab.show.labels import label, text_table
 from reclab.show.pre_ranking_plots import pre_rankers_table
@@ -75,10 +75,11 @@ def pre_rankers_run(lab: Lab) -> RunOnce:
 @dataclass(frozen=True)
 class Targets:
     """What a ranker of all targets is worth on logged rows of the held-out day: by kind of row
-    ("exposed", "random") and target; and ``auc`` by target."""
+    ("exposed", "random") and target; ``auc`` by target; and what watch time owes to length."""
 
     calibration: Mapping[str, Mapping[str, Calibration]]
     auc: Mapping[str, float]
+    bias: DurationBias
 
 
 def targets_run(lab: Lab) -> RunOnce:
@@ -105,7 +106,7 @@ def _judged_targets(rows: Mapping[str, Rows]) -> Targets:
         ok = ~np.isnan(label_of)
         if name != WATCH:
             found[name] = auc(label_of[ok] > 0.5, told[ok])
-    return Targets(calibration(rows), found)
+    return Targets(calibration(rows), found, duration_bias(rows["tuning"]))
 
 
 def targets_table(found: Targets) -> str:
@@ -117,7 +118,11 @@ def targets_table(found: Targets) -> str:
         ece = (f"{one.ece[kind]:.4f}" for kind in ("raw", "isotonic", "platt"))
         cells = f"{one.rate:.4f}", order, f"{one.told['raw']:.4f}", *ece, f"{one.noise:.4f}"
         rows.append((label(name), *cells))
-    return text_table(rows)
+    seconds, liked = found.bias.seconds_times, found.bias.liked_times
+    return (
+        f"{text_table(rows)}\n\nthe longest tenth of the videos against the shortest: watched "
+        f"{seconds:.1f} times as long, a long view {liked:.2f} times as often"
+    )
 
 
 def reliability_plot(found: Targets, target: str = "p_long_view") -> Plot:
