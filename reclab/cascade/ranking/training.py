@@ -113,8 +113,11 @@ class Samples:
         return Samples(self.features.take(requests), targets, self.weight[rows])
 
     def split(self, valid_share: float) -> tuple["Samples", "Samples"]:
-        """Earlier requests to learn from, and the latest share of them to validate on."""
+        """Earlier requests to learn from, and the latest share of them to validate on. A single
+        request serves both."""
         n = len(self.features.user)
+        if n < 2:
+            return self, self
         cut = n - max(1, round(n * valid_share))
         return self._between(0, cut), self._between(cut, n)
 

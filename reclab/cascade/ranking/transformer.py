@@ -55,11 +55,12 @@ class TransformerNet(FieldNet):
     def forward(self, x: Inputs) -> Tensor:
         rows = x.history[:, -self.length :]
         target = self.items(x.item_row)
-        past = (self.items(rows) + self.place[1:])[x.request_row]
+        past = (self.items(rows) + self.place[1:]).index_select(0, x.request_row)
         tokens = torch.cat([past, (target + self.place[0])[:, None]], 1)
         gone = torch.cat([rows < 0, rows.new_zeros((len(rows), 1), dtype=torch.bool)], 1)
         seen = self.encoder(tokens, src_key_padding_mask=gone[x.request_row])[:, -1]
-        user, numbers = self.embed.user_vector(x.user)[x.request_row], self.numbers(x)
+        user = self.embed.user_vector(x.user).index_select(0, x.request_row)
+        numbers = self.numbers(x)
         deep: Tensor = self.deep(torch.cat([user, target, seen, numbers], 1))
         return self.linear(x, numbers) + deep
 
