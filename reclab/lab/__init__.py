@@ -7,6 +7,8 @@ cache     built once, checked, rebuilt when damaged
 judge     what a list was worth: the hidden truth, or the clicks that followed
 panel     a few hundred requests with every score computed once, for the explorer
 latency   milliseconds by stage, measured here
+targets   a ranker of all targets, what it says of unseen rows, the front of two targets
+          (target_studies: duration bias, calibration, rare targets)
 doctor    is everything installed and answering?
 """
 
