@@ -13,6 +13,8 @@ costs     value against arithmetic: the cascade beside single models
 filter_set  six filters at once, fitted on the logs
 breaking  what the lesson breaks: a NaN, a late channel, an index that was not rebuilt
 latency   milliseconds by stage, measured here
+targets   a ranker of all targets, what it says of unseen rows, the front of two targets
+          (target_studies: duration bias, calibration, rare targets)
 doctor    is everything installed and answering?
 """
 
