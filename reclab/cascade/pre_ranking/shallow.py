@@ -10,6 +10,7 @@ System, DLP-KDD 2020.
 Simplified: industry also feeds a few crossed numbers, chosen by what they cost.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +18,8 @@ from reclab.cascade.pre_ranking.two_tower import PreRanker
 from reclab.cascade.ranking.ranker import NetShape
 from reclab.cascade.ranking.statistics import ITEM
 from reclab.cascade.ranking.towers import TwoTowerNet
+from reclab.cascade.ranking.training import OneThread
+from reclab.core.types import Array
 
 
 class ShallowNet(TwoTowerNet):
@@ -37,7 +40,15 @@ class ShallowPreRanker(PreRanker):
     """The pre-ranker with a hidden layer."""
 
     name = "shallow_pre_ranker"
+    net: ShallowNet
 
     def build(self, shape: NetShape) -> TwoTowerNet:
         width = len(ITEM) if shape.pair_width else 0
         return ShallowNet(shape, self.config.dim, self.config.hidden, width)
+
+    def meet(self, users: Array, request_row: Array, item_row: Array) -> Array:
+        """Vectors of the requests (B, d) and their candidates (n,) -> (n,) scores."""
+        found = torch.from_numpy(self.stored.rows(item_row))
+        mine = torch.from_numpy(users.take(request_row, 0))
+        with OneThread(), torch.inference_mode():
+            return np.asarray(self.net.meet(mine, found).numpy()[:, 0])

@@ -3,14 +3,16 @@
     score(u, i) = U(u) · V(i) + b(i),   learned as the logit of P(long view | shown to u)
 
 V is computed for the whole catalogue ahead of time, from the item's fields and its counters as of
-then. Trained like a ranker, on exposed rows, it judges quality as well as taste; the retrieval
-tower only asks which item a positive came from. Unlike the ranker it sees nothing of the pair: two
-stages with one score would make the size of the first irrelevant.
+then, and kept in 4, 2 or 1 bytes a number (precision.py). Trained like a ranker, on exposed rows,
+it judges quality as well as taste; the retrieval tower only asks which item a positive came from.
+Unlike the ranker it sees nothing of the pair: two stages with one score would make the size of the
+first irrelevant.
 Reference: chapter 2, section 2.2 (2); Covington, Adams, Sargin, RecSys 2016.
 
 Simplified: industry refreshes the vectors every few minutes.
 """
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +22,7 @@ import numpy as np
 import torch
 
 from reclab.cascade.batch import Batch
+from reclab.cascade.pre_ranking.precision import PRECISIONS, StoredVectors
 from reclab.cascade.ranking.features import FeatureBuilder
 from reclab.cascade.ranking.ranker import NetShape, Ranker, main_target
 from reclab.cascade.ranking.statistics import ITEM
@@ -31,7 +34,7 @@ from reclab.cascade.ranking.training import (
     TrainConfig,
     training_samples,
 )
-from reclab.core.errors import NotBuilt, check_int
+from reclab.core.errors import NotBuilt, check, check_int
 from reclab.core.tables import Logs
 from reclab.core.types import Array, Candidates
 from reclab.stores.arrays import Arrays, save_arrays
@@ -45,6 +48,8 @@ class PreRankerConfig:
     """length of the vectors (8 … 128)"""
     hidden: int = 64
     """hidden units of each tower (16 … 256)"""
+    precision: str = "float32"
+    """of the item vectors: float32, float16, int8"""
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
             epochs=1, learning_rate=4e-3, weight_decay=1e-5, negatives="exposed"
@@ -54,6 +59,9 @@ class PreRankerConfig:
     def __post_init__(self) -> None:
         check_int("PreRankerConfig.dim", self.dim, 1, 1024, "32")
         check_int("PreRankerConfig.hidden", self.hidden, 1, 4096, "64")
+        among = f"be one of {', '.join(PRECISIONS)}"
+        known = self.precision in PRECISIONS
+        check(known, "PreRankerConfig.precision", self.precision, among, "float32")
 
 
 class PreRanker(TwoTowerModel):
@@ -85,10 +93,9 @@ class PreRanker(TwoTowerModel):
         samples = training_samples(logs, features, self.config.train, until_ms)
         self.fit_samples(distilled(samples, teacher) if teacher else samples, features, progress)
         now_ms = int(logs.interactions["time_ms"][-1]) + 1 if until_ms is None else until_ms
-        self.refresh(now_ms)
-        return self
+        return self.refresh(now_ms)
 
-    def refresh(self, now_ms: int) -> None:
+    def refresh(self, now_ms: int) -> Self:
         """Compute the vectors of all items in the index, with their counters as of ``now_ms``."""
         features = self.features
         if features.version != features.index.version:
@@ -101,18 +108,33 @@ class PreRanker(TwoTowerModel):
         with OneThread(), torch.inference_mode():
             vectors = self.net.item_vectors(torch.from_numpy(rows), torch.from_numpy(numbers))
         self.now_ms = now_ms
-        self.vectors: Array = vectors.numpy()
+        self.stored = StoredVectors.of(vectors.numpy(), self.config.precision)
+        return self
+
+    @property
+    def vectors(self) -> Array:
+        """(N, d) the item vectors as they are stored."""
+        return self.stored.values
+
+    def with_precision(self, precision: str) -> Self:
+        """A copy whose item vectors take fewer bytes; towers and weights are shared."""
+        other = copy.copy(self)
+        other.config = replace(self.config, precision=precision)
+        every = self.stored.rows(np.arange(len(self.stored)))
+        other.stored = StoredVectors.of(every, precision)
+        return other
 
     def score(self, batch: Batch, candidates: Candidates) -> Array:
         """(n,) float32 logits of P(long view); only their order matters."""
         if not self.targets:
             raise NotBuilt("PreRanker.score before fit or load")
-        if len(self.vectors) < len(self.features.index):
+        if len(self.stored) < len(self.features.index):
             self.refresh(self.now_ms)
-        users = torch.from_numpy(self.users(batch)[candidates.request_row])
-        vectors = torch.from_numpy(self.vectors[candidates.item_row])
-        with OneThread(), torch.inference_mode():
-            return np.asarray(self.net.meet(users, vectors).numpy()[:, 0])
+        return self.meet(self.users(batch), candidates.request_row, candidates.item_row)
+
+    def meet(self, users: Array, request_row: Array, item_row: Array) -> Array:
+        """Vectors of the requests (B, d) and their candidates (n,) -> (n,) scores."""
+        return self.stored.dots(users, request_row, item_row)
 
     @property
     def macs_per_candidate(self) -> int:
@@ -123,13 +145,16 @@ class PreRanker(TwoTowerModel):
         """Write the weights, the item vectors, and the time as of which these are."""
         super().save(folder)
         held = {"now_ms": np.array(self.now_ms), "vectors": self.vectors}
+        held["scale"] = self.stored.scale
         save_arrays(folder / self.name, held)
 
     def restore(self, folder: Path, features: FeatureBuilder) -> Self:
         super().restore(folder, features)
         held = Arrays(folder / self.name)
-        self.now_ms, self.vectors = int(held["now_ms"]), held["vectors"]
-        return self
+        self.now_ms = int(held["now_ms"])
+        self.stored = StoredVectors(held["vectors"], held["scale"])
+        wanted = self.config.precision
+        return self if self.stored.precision == wanted else self.with_precision(wanted)
 
 
 def distilled(samples: Samples, teacher: Ranker) -> Samples:
