@@ -12,10 +12,11 @@ cannot lose nodes and walks over dead ones for nothing.
 Simplified: industry compresses vectors (product quantisation) and shards over machines.
 """
 
+import copy
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import faiss as typed_faiss
 import numpy as np
@@ -75,7 +76,7 @@ class VectorIndex:
         self._rebuild(self._ids, np.zeros((0, dim), np.float32))
 
     def __len__(self) -> int:
-        return int(np.count_nonzero(self._live))
+        return self._n_live  # counting a million on each request would cost as much as the search
 
     @property
     def ids(self) -> Array:
@@ -91,6 +92,20 @@ class VectorIndex:
     def n_masked(self) -> int:
         """Removed vectors that the index still holds and skips."""
         return len(self._live) - len(self)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of vectors, clusters and graph together."""
+        return int(faiss.serialize_index(self._index).nbytes)
+
+    def searching(self, n_probe: int | None = None, ef_search: int | None = None) -> Self:
+        """The same index, shared, that looks into more or fewer clusters or nodes. Costs nothing;
+        for reading only: what is added to one is not known to the other."""
+        other, c = copy.copy(self), self.config
+        n_probe, ef_search = n_probe or c.n_probe, ef_search or c.ef_search
+        other.config = replace(c, n_probe=n_probe, ef_search=ef_search)
+        other._masked()
+        return other
 
     def _kind_for(self, n: int) -> str:
         if self.kind != "auto":
@@ -113,7 +128,7 @@ class VectorIndex:
         self._mask(ids)
         n = len(self) + len(ids)
         if self._must_rebuild(n):
-            held_ids, held = self._held()
+            held_ids, held = self.held()
             self._rebuild(np.concatenate([held_ids, ids]), np.concatenate([held, vectors]))
             return
         faiss.omp_set_num_threads(self.config.threads)
@@ -126,7 +141,7 @@ class VectorIndex:
         """Forget ids; unknown ones are ignored. Returns how many were removed."""
         removed = self._mask(np.asarray(ids, np.int64))
         if removed and self._must_rebuild(len(self)):
-            self._rebuild(*self._held())
+            self._rebuild(*self.held())
         return removed
 
     def _mask(self, ids: Array) -> int:
@@ -137,12 +152,13 @@ class VectorIndex:
 
     def _masked(self) -> None:
         """What a search must skip, as FAISS wants it: one bit a slot."""
+        self._n_live = int(np.count_nonzero(self._live))
         self._parameters: Any = None
         if self._built == "ivf":
             self._parameters = faiss.SearchParametersIVF(nprobe=self.config.n_probe)
         elif self._built == "hnsw":
             self._parameters = faiss.SearchParametersHNSW(efSearch=self.config.ef_search)
-        if self._live.all():
+        if self._n_live == len(self._live):
             return
         bits = np.packbits(self._live, bitorder="little")
         self._selector = faiss.IDSelectorBitmap(bits)
@@ -158,8 +174,8 @@ class VectorIndex:
         limit = 0.0 if self._built == "flat" else 0.25
         return self.n_masked > limit * len(self._live)
 
-    def _held(self) -> tuple[Array, Array]:
-        """Ids and vectors that are live."""
+    def held(self) -> tuple[Array, Array]:
+        """Ids (n,) and vectors (n, dim) that can be found."""
         if not len(self._live):
             return self._ids, np.zeros((0, self.dim), np.float32)
         vectors = self._index.reconstruct_n(0, len(self._live))

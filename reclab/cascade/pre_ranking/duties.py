@@ -13,6 +13,7 @@ Simplified: industry tunes the shares by long-term experiments, per business.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -21,8 +22,10 @@ from reclab.core.clock import HOUR_MS
 from reclab.core.errors import check, check_float
 from reclab.core.types import Array, Candidates
 from reclab.stores.forward_index import ForwardIndex
+from reclab.stores.user_features import UserFeatures
 
 RESERVED, USUAL, OVER_QUOTA = 0, 1, 2
+RESERVING = ("long_tail", "cold_start", "creators")
 
 
 @dataclass(frozen=True)
@@ -62,19 +65,42 @@ class Duties:
             _, author = np.unique(index["author_id"], return_inverse=True)
             self.is_small = few(np.bincount(author, exposure), config.tail)[author]
 
+    @classmethod
+    def before(
+        cls, config: DutiesConfig, index: ForwardIndex, users: UserFeatures, until_ms: int
+    ) -> Self:
+        """Duties that count the exposures before ``until_ms``."""
+        every = np.arange(len(users))
+        rows = users.seen(every, np.full(len(users), until_ms))[1]
+        return cls(config, index, np.bincount(rows, minlength=len(index)))
+
+    def of(self, duty: str, batch: Batch, candidates: Candidates) -> Array:
+        """(n,) bool: for whom a duty keeps places; duty = long_tail, cold_start or creators."""
+        rows = candidates.item_row
+        if duty == "cold_start":
+            return self._is_new(batch, candidates)
+        few_shown = self.is_tail if duty == "long_tail" else self.is_small
+        known = rows < len(few_shown)  # an item that joined later has had no exposure at all
+        return np.asarray(few_shown[np.where(known, rows, 0)] | ~known)
+
+    def category(self, item_row: Array) -> Array:
+        """(n,) main topic of items, -1 = none."""
+        if "tags" not in self.index:
+            return np.full(len(item_row), -1)
+        return np.asarray(self.index.get(item_row, ["tags"])["tags"][:, 0].astype(np.int64))
+
     def tiers(self, batch: Batch, candidates: Candidates, score: Array, keep: int) -> Array:
         """(n,) int8: RESERVED, USUAL or OVER_QUOTA for each candidate."""
-        c, rows = self.config, candidates.item_row
+        c = self.config
         tier = np.full(len(candidates), USUAL, np.int8)
         if c.category < 1.0 and "tags" in self.index:
-            category = self.index.get(rows, ["tags"])["tags"][:, 0].astype(np.int64)
             most = max(1, round(c.category * keep))
-            tier[place_within(candidates, score, category) >= most] = OVER_QUOTA
-        groups = [(c.long_tail, self.is_tail[rows]), (c.creators, self.is_small[rows])]
-        if c.cold_start:
-            groups.append((c.cold_start, self._is_new(batch, candidates)))
-        for share, mine in groups:
+            place = place_within(candidates, score, self.category(candidates.item_row))
+            tier[place >= most] = OVER_QUOTA
+        for duty in RESERVING:
+            share = getattr(c, duty)
             if share:
+                mine = self.of(duty, batch, candidates)
                 place = place_within(candidates, score, mine.astype(np.int64))
                 tier[mine & (place < round(share * keep))] = RESERVED
         return tier

@@ -39,6 +39,8 @@ from reclab.core.tables import Logs
 from reclab.core.types import Array, Candidates
 from reclab.stores.arrays import Arrays, save_arrays
 
+PART = 65_536  # items whose vectors are computed at a time: bounds the memory
+
 
 @dataclass(frozen=True)
 class PreRankerConfig:
@@ -101,15 +103,21 @@ class PreRanker(TwoTowerModel):
         if features.version != features.index.version:
             features.refresh()
         self.net.set_items(features.item_codes)
-        rows = np.arange(len(features.index))
+        every = np.arange(len(features.index))
+        parts = np.split(every, range(PART, len(every), PART))
+        vectors = np.concatenate([self._vectors_of(rows, now_ms) for rows in parts])
+        self.now_ms = now_ms
+        self.stored = StoredVectors.of(vectors, self.config.precision)
+        return self
+
+    def _vectors_of(self, rows: Array, now_ms: int) -> Array:
+        """(n, dim + 1) vectors of some items, with their counters as of ``now_ms``."""
         numbers = np.zeros((len(rows), 0), np.float32)
-        if features.config.with_statistics:
-            numbers = features.statistics.of_items(rows, np.full(len(rows), now_ms))
+        if self.features.config.with_statistics:
+            numbers = self.features.statistics.of_items(rows, np.full(len(rows), now_ms))
         with OneThread(), torch.inference_mode():
             vectors = self.net.item_vectors(torch.from_numpy(rows), torch.from_numpy(numbers))
-        self.now_ms = now_ms
-        self.stored = StoredVectors.of(vectors.numpy(), self.config.precision)
-        return self
+        return np.asarray(vectors.numpy())
 
     @property
     def vectors(self) -> Array:
@@ -157,7 +165,12 @@ class PreRanker(TwoTowerModel):
         return self if self.stored.precision == wanted else self.with_precision(wanted)
 
 
-def distilled(samples: Samples, teacher: Ranker) -> Samples:
-    """The same rows, labelled with what the teacher predicts for them."""
-    said = teacher.score_features(samples.features)
-    return replace(samples, targets={name: said[name] for name in samples.targets if name in said})
+def distilled(samples: Samples, teacher: Ranker, chunk: int = 2000) -> Samples:
+    """The same rows, labelled with what the teacher predicts for them, ``chunk`` requests at a
+    time, which bounds the memory of the teacher."""
+    f, requests = samples.features, np.arange(len(samples.features.user))
+    parts = np.split(requests, range(chunk, len(requests), chunk))
+    said = [teacher.score_features(f.take(part)) for part in parts]
+    known = [name for name in samples.targets if name in said[0]]
+    targets = {name: np.concatenate([one[name] for one in said]) for name in known}
+    return replace(samples, targets=targets)

@@ -112,8 +112,9 @@ class RankerNet(nn.Module):
         if self.training:
             return self.embed.item_vector(self.codes[rows])
         if self.vectors is None:
-            with torch.no_grad():
-                self.vectors = self.embed.item_vector(self.codes)
+            with torch.no_grad():  # in parts: the fields of a million items at once take gigabytes
+                parts = [self.embed.item_vector(part) for part in self.codes.split(65_536)]
+                self.vectors = torch.cat(parts)
         return self.vectors[rows]
 
     def train(self, mode: bool = True) -> Self:
