@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reclab.core.chance import rng
-from reclab.core.errors import ConfigError
+from reclab.core.errors import ConfigError, DataError
 from reclab.stores.vector_index import VectorIndex, VectorIndexConfig
 
 APPROXIMATE = ("ivf", "hnsw")
@@ -192,3 +192,54 @@ def test_settings_out_of_range_are_named():
         VectorIndex(8, "tree")
     with pytest.raises(ConfigError, match="VectorIndexConfig.threads must be >= 1, got 0"):
         VectorIndexConfig(threads=0)
+
+
+def test_looking_into_more_finds_more_and_into_all_finds_all():
+    x = clustered(4000, n_clusters=300)
+    true = best(x[:3900], np.arange(3900), x[3900:], 30)
+    index = VectorIndex(16, "ivf")
+    index.add(np.arange(3900), x[:3900])
+    found = [recall(index.searching(n_probe=n).search(x[3900:], 30)[1], true) for n in (1, 8, 4096)]
+    assert found[0] < found[1] < found[2] == 1.0
+    assert index.config.n_probe == 32  # the index itself is as it was
+    graph = VectorIndex(16, "hnsw")
+    graph.add(np.arange(3900), x[:3900])
+    found = [
+        recall(graph.searching(ef_search=n).search(x[3900:], 8)[1], true[:, :8]) for n in (8, 400)
+    ]
+    assert found[0] < found[1] > 0.99
+    assert graph.nbytes > x[:3900].nbytes + 4 * 24 * 3900  # vectors, and 24 neighbours of each
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_more_than_there_are_is_padded(kind):
+    x = clustered(20)
+    index = VectorIndex(16, kind)
+    index.add(np.arange(20), x)
+    scores, ids = index.search(x[:2], 50)
+    assert (np.sort(ids[:, :20]) == np.arange(20)).all()
+    assert (ids[:, 20:] == -1).all() and np.isneginf(scores[:, 20:]).all()
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_identical_vectors_are_all_there(kind):
+    index = VectorIndex(4, kind)
+    index.add(np.arange(600), np.ones((600, 4)))
+    scores, ids = index.search(np.ones((3, 4)), 40)
+    assert all(len(set(row)) == 40 for row in ids.tolist()) and (ids >= 0).all()
+    np.testing.assert_allclose(scores, 4.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_vectors_that_are_no_numbers_are_refused_and_change_nothing(kind, bad):
+    x = clustered(60)
+    index = VectorIndex(16, kind)
+    index.add(np.arange(50), x[:50])
+    wrong = x[50:].copy()
+    wrong[3, 2] = bad
+    with pytest.raises(DataError, match="finite"):
+        index.add(np.arange(50, 60), wrong)
+    with pytest.raises(DataError, match="finite"):
+        index.search(wrong, 3)
+    assert len(index) == 50 and index.search(x[:1], 1)[1].tolist() == [[0]]

@@ -1,9 +1,9 @@
-"""A shallow network as pre-ranker: one hidden layer over user and item, half of it precomputed.
+"""A shallow network as pre-ranker: a hidden layer beside the dot product, its halves precomputed.
 
-    score(u, i) = w · relu(A x_u + B y_i) + b        (A x_u once a request, B y_i ahead of time)
+    score(u, i) = U(u) · V(i) + b(i) + w · relu(U(u) + V(i))     (U once a request, V ahead of time)
 
-A dot product can only say "alike"; one hidden layer can say "alike, unless". What a candidate costs
-is a sum, a maximum and a dot product of the hidden units.
+A dot product can only say "alike"; a hidden layer can add "alike, unless". The layer alone, without
+the dot product, is worse than the dot product alone: a sum of 32 bent lines makes a poor product.
 Reference: Wang, Zhao, Jiang, Zhou, Zhu, Gai, COLD: Towards the Next Generation of Pre-Ranking
 System, DLP-KDD 2020.
 
@@ -23,7 +23,7 @@ from reclab.core.types import Array
 
 
 class ShallowNet(TwoTowerNet):
-    """Two towers that meet in a hidden layer instead of a dot product."""
+    """Two towers that meet in a dot product and in a hidden layer."""
 
     def __init__(self, shape: NetShape, dim: int, hidden: int, item_numbers: int) -> None:
         super().__init__(shape, dim, hidden, item_numbers)
@@ -32,7 +32,7 @@ class ShallowNet(TwoTowerNet):
 
     def meet(self, users: Tensor, vectors: Tensor) -> Tensor:
         """(n, d), (n, d) -> (n, 1)."""
-        score: Tensor = self.out(torch.relu(users + vectors))
+        score: Tensor = super().meet(users, vectors) + self.out(torch.relu(users + vectors))
         return score
 
 

@@ -73,6 +73,20 @@ def test_a_pupil_ranks_like_its_teacher(lab):
     assert auc(said > np.median(said), score) > 0.8
 
 
+@every
+def test_no_candidates_and_unknown_users_are_answered(lab, model):
+    p = lab.trained.parts
+    ranker = small(model).fit(lab.logs, p.features, p.until_ms)
+    requests = [replace(lab.requests(1)[0], user_id=-5), *lab.requests(1)]
+    batch = read_batch(requests, p.users, p.index)
+    assert ranker.score(batch, Candidates.empty(2)).shape == (0,)
+    done = PreRankStage(ranker, 10)(batch, Candidates.empty(2))
+    assert len(done.kept) == len(done.dropped) == 0
+    rows = np.tile(np.arange(30), 2)
+    score = ranker.score(batch, Candidates(2, np.repeat(np.arange(2), 30), rows))
+    assert np.isfinite(score).all() and len(np.unique(score[:30])) > 10
+
+
 # ---- duties --------------------------------------------------------------------------------
 
 
@@ -130,6 +144,45 @@ def test_no_category_takes_more_than_its_quota_unless_places_are_left():
     assert (chosen % 2 == 0).sum() == 5 and (chosen % 2 == 1).sum() == 5
     chosen = kept(DutiesConfig(category=0.5))
     assert (chosen % 2 == 0).sum() == 5
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        DutiesConfig(),
+        DutiesConfig(long_tail=0.3, cold_start=0.3, creators=0.4, tail=0.5),
+        DutiesConfig(category=0.1),
+    ],
+)
+def test_more_places_than_candidates_and_no_candidates(config):
+    assert sorted(kept(config, keep=1000)) == list(range(40))
+    index, exposure = board()
+    none = Duties(config, index, exposure).tiers(At(), Candidates.empty(1), np.zeros(0), 10)
+    assert none.shape == (0,)
+
+
+def test_where_all_items_are_identical_the_first_ones_are_kept():
+    same = {"video_id": np.arange(20), "tags": np.zeros((20, 1), np.int16)}
+    duties = Duties(
+        DutiesConfig(long_tail=0.2, category=0.3), ForwardIndex(Table(same)), np.zeros(20)
+    )
+
+    class Same(ByRow):
+        def score(self, batch, candidates):
+            return np.zeros(len(candidates))
+
+    everything = Candidates(1, np.zeros(20, np.int64), np.arange(20))
+    assert PreRankStage(Same(), 10, duties)(At(), everything).kept.item_row.tolist() == list(
+        range(10)
+    )
+
+
+def test_an_item_that_joined_later_counts_as_never_shown():
+    index, exposure = board()
+    duties = Duties(DutiesConfig(), index, exposure)
+    new = Candidates(1, np.zeros(2, np.int64), np.array([0, 40]))
+    assert duties.of("long_tail", At(), new).tolist() == [False, True]
+    assert duties.of("creators", At(), new).tolist() == [False, True]
 
 
 def test_wrong_shares_are_named():
