@@ -6,6 +6,8 @@
 cache     built once, checked, rebuilt when damaged
 judge     what a list was worth: the hidden truth, or the clicks that followed
 panel     a few hundred requests with every score computed once, for the explorer
+indexes   vector indexes: recall against time of a query
+pre_ranking, duties   pre-rankers and precisions compared; what traffic duties cost
 latency   milliseconds by stage, measured here
 doctor    is everything installed and answering?
 """

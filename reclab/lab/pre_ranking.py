@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from reclab.cascade.batch import read_batch
-from reclab.cascade.pipeline import CascadeConfig
+from reclab.cascade.pipeline import CHANNELS, CascadeConfig
 from reclab.cascade.pre_ranking.precision import PRECISIONS
 from reclab.cascade.pre_ranking.shallow import ShallowPreRanker
 from reclab.cascade.pre_ranking.three_tower import ThreeTowerPreRanker
@@ -24,7 +24,7 @@ from reclab.cascade.ranking.training import training_samples
 from reclab.core.types import Array, Candidates
 from reclab.lab.cache import built
 from reclab.lab.lab import Lab
-from reclab.lab.panel import CHANNELS, CHUNK, Panel, replay, retrieved
+from reclab.lab.panel import CHUNK, Panel, replay, retrieved
 
 MODELS = (PreRanker, ShallowPreRanker, ThreeTowerPreRanker)
 WAYS = ("log", "ranker")
@@ -47,7 +47,8 @@ def config_of(way: str, max_rows: int = 300_000, seed: int = 0) -> PreRankerConf
 def pre_rankers(lab: Lab, max_rows: int = 300_000) -> dict[str, PreRanker]:
     """The three pre-rankers, each taught by the log and by the ranker: trained once (under a
     minute), then read from the cache. ``lab.cascade.with_parts(pre_ranker=…)`` puts one in."""
-    p, version = lab.trained.parts, lab.models_folder.name.rpartition(f"{lab.seed}-")[2]
+    p = lab.trained.parts
+    version = lab.models_folder.name.removeprefix(f"models-{lab.scale}-{lab.seed}-")
 
     def build(folder: Path) -> None:
         for way in WAYS:
