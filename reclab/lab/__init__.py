@@ -7,6 +7,7 @@ cache     built once, checked, rebuilt when damaged
 judge     what a list was worth: the hidden truth, or the clicks that followed
 panel     a few hundred requests with every score computed once, for the explorer
 latency   milliseconds by stage, measured here
+zoo       nine rankers trained on the same rows, as one table
 doctor    is everything installed and answering?
 """
 

@@ -180,7 +180,7 @@ def open_lab(
     platform = code_version(["core", "world"])
 
     def build_platform(folder: Path) -> None:
-        with _bar(f"platform ({scale}, seed {seed})", progress) as say:
+        with progress_bar(f"platform ({scale}, seed {seed})", progress) as say:
             made = world.generate(config, say)
             world.write(made, folder / "logs")
             made.truth.save(folder / "truth")
@@ -197,7 +197,7 @@ def _open_data(path: Path, seed: int, progress: bool) -> Lab:
     version = code_version(["core", "datasets"])
 
     def convert(folder: Path) -> None:
-        with _bar(f"reading {path.name}", progress) as say:
+        with progress_bar(f"reading {path.name}", progress) as say:
             say(0.0, "reading")
             logs = datasets.load(path)
             write_logs(logs, folder / "logs")
@@ -218,7 +218,7 @@ def _with_models(lab: Lab, platform: str, progress: bool) -> Lab:
 
     def build_models(folder: Path) -> None:
         new = replace(lab)  # what it reads for the building is forgotten with it
-        with _bar(f"models ({name})", progress) as say:
+        with progress_bar(f"models ({name})", progress) as say:
             cascade = Cascade().fit(new.logs, train_until(new), lambda f, text: say(0.6 * f, text))
             cascade.save(folder / "cascade")
             say(0.6, "rankers for the experiment on training data")
@@ -247,7 +247,7 @@ def train_until(lab: Lab) -> int:
 
 
 @contextmanager
-def _bar(title: str, show: bool) -> Iterator[Progress]:
+def progress_bar(title: str, show: bool) -> Iterator[Progress]:
     """A progress bar in per cent, whose text says what is being done."""
     bar = tqdm(
         total=100, desc=title, disable=not show, bar_format="{l_bar}{bar}| {elapsed}{postfix}"
