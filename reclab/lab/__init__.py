@@ -17,6 +17,7 @@ pre_ranking, duties   pre-rankers and precisions compared; what traffic duties c
 latency   milliseconds by stage, measured here
 targets   a ranker of all targets, what it says of unseen rows, the front of two targets
           (target_studies: duration bias, calibration, rare targets)
+zoo       nine rankers trained on the same rows, as one table
 doctor    is everything installed and answering?
 """
 

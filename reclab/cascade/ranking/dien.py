@@ -86,8 +86,8 @@ class DIENNet(FieldNet):
         user = self.embed.user_vector(x.user).index_select(0, owner)
         match = (self.alike(states).index_select(0, owner) * target[:, None]).sum(2)
         match = match.masked_fill(~there[owner], -1e9)
-        weights = torch.softmax(match, 1) * there.any(1)[x.request_row, None]
-        moved = self.augru(states, weights, x.request_row)
+        weights = torch.softmax(match, 1) * there.any(1)[owner, None]
+        moved = self.augru(states, weights, owner)
         numbers = self.numbers(x)
         deep: Tensor = self.deep(torch.cat([user, target, moved, moved * target, numbers], 1))
         return self.linear(x, numbers) + deep
