@@ -7,6 +7,8 @@ cache     built once, checked, rebuilt when damaged
 judge     what a list was worth: the hidden truth, or the clicks that followed
 panel     a few hundred requests with every score computed once, for the explorer
 latency   milliseconds by stage, measured here
+re_rankers  the six re-rankers side by side: page_pools.py has what they are given,
+          page_simulator.py what a page is worth as a whole
 doctor    is everything installed and answering?
 """
 
