@@ -18,6 +18,8 @@ latency   milliseconds by stage, measured here
 targets   a ranker of all targets, what it says of unseen rows, the front of two targets
           (target_studies: duration bias, calibration, rare targets)
 zoo       nine rankers trained on the same rows, as one table
+re_rankers  the six re-rankers side by side: page_pools.py has what they are given,
+          page_simulator.py what a page is worth as a whole
 doctor    is everything installed and answering?
 """
 

@@ -22,7 +22,8 @@ import numpy as np
 from reclab.cascade.batch import read_batch
 from reclab.cascade.ranking.features import FeatureBuilder
 from reclab.cascade.ranking.fields import exposed_rows
-from reclab.cascade.ranking.ranker import Ranker, main_target
+from reclab.cascade.ranking.ranker import Ranker
+from reclab.cascade.ranking.targets import main_target
 from reclab.cascade.ranking.training import Samples, samples_of, training_samples
 from reclab.cascade.ranking.zoo import RANKERS
 from reclab.core.chance import rng
@@ -53,14 +54,14 @@ class Row:
     share: float
 
 
-def zoo(lab: Lab, progress: bool = True) -> dict[str, Row]:
+def zoo(lab: Lab, progress: bool | Progress = True) -> dict[str, Row]:
     """The table, by name in the order of the models' years; trained and measured when first asked
     for (minutes at laptop scale)."""
     text = (_folder(lab, progress) / "rows.json").read_text(encoding="utf-8")
     return {name: Row(**row) for name, row in json.loads(text).items()}
 
 
-def rankers(lab: Lab, names: Sequence[str] = (), progress: bool = True) -> dict[str, Ranker]:
+def rankers(lab: Lab, names: Sequence[str] = (), progress: bool | Progress = True) -> dict[str, Ranker]:
     """The trained rankers named, or all: ``lab.trained.with_parts(ranker=rankers(lab)["dcn"])``."""
     folder, features = _folder(lab, progress), lab.trained.parts.features
     return {
@@ -70,7 +71,7 @@ def rankers(lab: Lab, names: Sequence[str] = (), progress: bool = True) -> dict[
     }
 
 
-def _folder(lab: Lab, progress: bool) -> Path:
+def _folder(lab: Lab, progress: bool | Progress) -> Path:
     """Where the nine lie; they are trained if they are not there."""
     kind, at = f"zoo-{lab.scale}-{lab.seed}", f"models-{lab.scale}-{lab.seed}-"
 
