@@ -61,7 +61,9 @@ def zoo(lab: Lab, progress: bool | Progress = True) -> dict[str, Row]:
     return {name: Row(**row) for name, row in json.loads(text).items()}
 
 
-def rankers(lab: Lab, names: Sequence[str] = (), progress: bool | Progress = True) -> dict[str, Ranker]:
+def rankers(
+    lab: Lab, names: Sequence[str] = (), progress: bool | Progress = True
+) -> dict[str, Ranker]:
     """The trained rankers named, or all: ``lab.trained.with_parts(ranker=rankers(lab)["dcn"])``."""
     folder, features = _folder(lab, progress), lab.trained.parts.features
     return {

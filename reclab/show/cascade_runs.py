@@ -22,6 +22,7 @@ from reclab.lab.pre_ranking import NARROW, PreRanked, compare_pre_rankers, pre_r
 from reclab.lab.replay import ReRanker
 from reclab.lab.target_studies import Calibration, DurationBias, calibration, duration_bias
 from reclab.lab.targets import Rows, target_lab
+from reclab.lab.zoo import Row, rankers, zoo
 from reclab.show.labels import label, text_table
 from reclab.show.pre_ranking_plots import pre_rankers_table
 from reclab.show.run_once import Progress, RunOnce
@@ -67,6 +68,41 @@ def pre_rankers_run(lab: Lab) -> RunOnce:
         pre_rankers_table,
         known(lab, PRE_RANKERS, PreRanked),
     )
+
+
+# ---- ranking -------------------------------------------------------------------------------
+
+
+def zoo_run(lab: Lab) -> RunOnce:
+    """Nine rankers trained on the same rows; they join the explorer."""
+
+    def compute(progress: Progress) -> dict[str, Row]:
+        table = zoo(lab, lambda f, text: progress(0.7 * f, text))
+        for i, (name, ranker) in enumerate(rankers(lab, progress=False).items()):
+            progress(0.7 + 0.3 * i / len(table), f"panel: {label(name)}")
+            own = lab.trained.parts.ranker if name == "din" else ranker
+            score_model(lab, "ranking", name, own)
+        return table
+
+    done = zoo(lab, False) if is_kept(lab, "zoo") else None
+    return RunOnce("Nine rankers", "about five minutes", compute, zoo_plot, zoo_table, done)
+
+
+def zoo_plot(found: Mapping[str, Row]) -> Plot:
+    """How well each tells good from bad for one user, against its price."""
+    points = {name: (row.us_per_candidate, row.gauc) for name, row in found.items()}
+    return _dots(points, "µs a candidate", "GAUC, unseen logged rows")
+
+
+def zoo_table(found: Mapping[str, Row]) -> str:
+    """A row a ranker."""
+    head = ("ranker", "AUC", "GAUC", "log loss", "value", "weights", "µs each", "training s")
+    rows = [head]
+    for name, row in found.items():
+        good = f"{row.auc:.4f}", f"{row.gauc:.4f}", f"{row.log_loss:.4f}", f"{row.share:.3f}"
+        price = f"{row.n_weights:,}", f"{row.us_per_candidate:.1f}", f"{row.train_sec:.0f}"
+        rows.append((label(name), *good, *price))
+    return text_table(rows)
 
 
 # ---- targets -------------------------------------------------------------------------------
