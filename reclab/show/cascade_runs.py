@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from reclab.cascade.ranking.targets import WATCH
+from reclab.cascade.ranking.targets import WATCH, main_target
 from reclab.cascade.re_ranking.learned import LearnedStage
 from reclab.core.metrics import auc
 from reclab.lab import Lab, re_rankers
@@ -115,7 +115,7 @@ class Targets:
 
     calibration: Mapping[str, Mapping[str, Calibration]]
     auc: Mapping[str, float]
-    bias: DurationBias
+    bias: DurationBias | None
 
 
 def targets_run(lab: Lab) -> RunOnce:
@@ -126,7 +126,7 @@ def targets_run(lab: Lab) -> RunOnce:
 
     return RunOnce(
         "One ranker, all targets",
-        "about two minutes",
+        "about a minute",
         compute,
         reliability_plot,
         targets_table,
@@ -142,7 +142,9 @@ def _judged_targets(rows: Mapping[str, Rows]) -> Targets:
         ok = ~np.isnan(label_of)
         if name != WATCH:
             found[name] = auc(label_of[ok] > 0.5, told[ok])
-    return Targets(calibration(rows), found, duration_bias(rows["tuning"]))
+    timed = WATCH in held.told and not np.isnan(held.duration_sec).all()
+    bias = duration_bias(rows["tuning"]) if timed else None
+    return Targets(calibration(rows), found, bias)
 
 
 def targets_table(found: Targets) -> str:
@@ -154,6 +156,8 @@ def targets_table(found: Targets) -> str:
         ece = (f"{one.ece[kind]:.4f}" for kind in ("raw", "isotonic", "platt"))
         cells = f"{one.rate:.4f}", order, f"{one.told['raw']:.4f}", *ece, f"{one.noise:.4f}"
         rows.append((label(name), *cells))
+    if not found.bias:
+        return text_table(rows)
     seconds, liked = found.bias.seconds_times, found.bias.liked_times
     return (
         f"{text_table(rows)}\n\nthe longest tenth of the videos against the shortest: watched "
@@ -161,9 +165,10 @@ def targets_table(found: Targets) -> str:
     )
 
 
-def reliability_plot(found: Targets, target: str = "p_long_view") -> Plot:
-    """Predicted against observed long views, for what the old policy chose to show and for random
-    slots."""
+def reliability_plot(found: Targets) -> Plot:
+    """Predicted against observed rate of the main target, for what the old policy chose to show and
+    for random slots."""
+    target = main_target(found.calibration["exposed"])
     lines = [go.Scatter(x=[0, 1], y=[0, 1], mode="lines", name="honest", line_color=PALETTE[7])]
     for i, (kind, by) in enumerate(found.calibration.items()):
         for j, how in enumerate(("raw", "isotonic")):
