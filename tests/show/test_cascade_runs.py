@@ -25,17 +25,9 @@ def test_the_zoo_has_a_row_and_a_dot_for_each_ranker():
 def test_targets_are_listed_with_their_honesty():
     points = (np.array([0.1, 0.5]), np.array([0.1, 0.4]), np.array([9, 9]))
     how = ("raw", "isotonic", "platt")
-    one = Calibration(
-        0.2,
-        100,
-        dict.fromkeys(how, 0.21),
-        dict.fromkeys(how, 0.01),
-        0.002,
-        dict.fromkeys(how, points),
-    )
-    found = runs.Targets(
-        {"exposed": {"p_click": one}, "random": {"p_click": one}}, {"p_click": 0.8}, None
-    )
+    told, ece = dict.fromkeys(how, 0.21), dict.fromkeys(how, 0.01)
+    one = {"p_click": Calibration(0.2, 100, told, ece, 0.002, dict.fromkeys(how, points))}
+    found = runs.Targets({"exposed": one, "random": one}, {"p_click": 0.8}, None)
     assert "clicks" in runs.targets_table(found) and "0.800" in runs.targets_table(found)
     assert len(runs.reliability_plot(found).data) == 1 + 2 * 2
 
