@@ -26,7 +26,14 @@ from redis.retry import Retry
 
 from reclab.core.errors import ConfigError, DataError, check, check_float, check_int
 from reclab.core.types import Array
-from reclab.stores.redis_server import URL_SETTING, RedisServer, StoreDown, own_server
+from reclab.stores.redis_server import (
+    CONNECTIONS,
+    URL_SETTING,
+    WAIT_S,
+    RedisServer,
+    StoreDown,
+    own_server,
+)
 
 __all__ = ["KV", "KVConfig", "StoreDown", "pack", "unpack"]
 
@@ -133,12 +140,15 @@ class KV:
             self.address, self.redis = self._server.address, self._server.client()
         else:
             try:
-                self.redis = redis.Redis.from_url(
+                pool = redis.BlockingConnectionPool.from_url(
                     self._url,
+                    max_connections=CONNECTIONS,
+                    timeout=WAIT_S,
                     socket_timeout=self.config.timeout_s,
                     socket_connect_timeout=self.config.timeout_s,
                     retry=Retry(NoBackoff(), 1),
                 )
+                self.redis = redis.Redis.from_pool(pool)
             except ValueError as error:
                 good = "redis://localhost:6379/0"
                 raise ConfigError(

@@ -31,6 +31,8 @@ from reclab.core.errors import ReclabError
 URL_SETTING = "RECLAB_REDIS_URL"
 START_S = 10.0  # a server that has not answered by then is given up
 STOP_S = 3.0  # a server that has not left by then is killed
+CONNECTIONS = 50  # of one client at most
+WAIT_S = 20.0  # a thread that has got none of them by then is refused
 _servers: dict[Path | None, "RedisServer"] = {}
 _starting = threading.Lock()
 
@@ -112,10 +114,16 @@ class RedisServer:
             ) from None
 
     def client(self) -> "redis.Redis":
-        """A new client of this server."""
-        return redis.Redis(
-            unix_socket_path=str(self.socket), socket_timeout=5.0, retry=Retry(NoBackoff(), 1)
+        """A new client of this server. More threads than connections wait for one to be free."""
+        pool = redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
+            connection_class=redis.UnixDomainSocketConnection,
+            max_connections=CONNECTIONS,
+            timeout=WAIT_S,
+            path=str(self.socket),
+            socket_timeout=5.0,
+            retry=Retry(NoBackoff(), 1),
         )
+        return redis.Redis.from_pool(pool)
 
     @property
     def pid(self) -> int:

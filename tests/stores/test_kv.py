@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hypothesis.extra import numpy as st_numpy
 from reclab.core.errors import ConfigError, DataError
 from reclab.stores import redis_server
 from reclab.stores.kv import KV, KVConfig, StoreDown, pack, unpack
-from reclab.stores.redis_server import RedisServer
+from reclab.stores.redis_server import CONNECTIONS, RedisServer
 
 plain = st.one_of(st.binary(), st.text(), st.integers(), st.booleans(), st.floats(allow_nan=False))
 dtypes = st.one_of(
@@ -264,3 +265,17 @@ def test_other_errors_of_redis_are_not_hidden(server):
         kv.redis.lpush(kv.key("list"), "a")
         with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
             kv.get("list")
+
+
+def test_more_threads_than_connections_wait_for_their_turn():
+    with KV(namespace="test-crowd") as kv, ThreadPoolExecutor(4 * CONNECTIONS) as crowd:
+        gate = threading.Barrier(4 * CONNECTIONS)
+
+        def ask(number: int) -> object:
+            gate.wait()
+            kv.put(f"n{number}", number)
+            return kv.get(f"n{number}")
+
+        asked = range(4 * CONNECTIONS)
+        assert list(crowd.map(ask, asked)) == list(asked)
+        kv.delete(*(f"n{number}" for number in asked))
