@@ -126,21 +126,27 @@ class ContentChannel:
         term = np.repeat(np.arange(self._terms.shape[1]), np.diff(self._terms.tocsc().indptr))
         row, weight = self._terms.tocsc().indices, self._terms.tocsc().data
         order = np.lexsort((self._quality[row], self._publish[row], term))
-        self._posted, self._weight = row[order], weight[order]
+        self._posted = row[order]
+        self._weight = weight[order] * self._quality[self._posted]
         # ranks of times are small, so that (term, time) fits one number and one binary search
         self._times, rank = np.unique(self._publish, return_inverse=True)
         self._key = term * np.int64(n + 1) + rank[self._posted]
         self._version = index.version
         return self
 
-    def tastes(self, history: Array) -> sp.csr_matrix:
+    def tastes(self, history: Array) -> Array:
         """(B, n_terms) weights of tags (and words), of length 1, of the items in ``history``."""
         newest_first = history[:, : -self.config.length - 1 : -1]
-        owner, age = np.nonzero((newest_first >= 0) & (newest_first < self._terms.shape[0]))
-        weight = np.float32(self.config.position_decay) ** age.astype(np.float32)
-        shape = len(history), self._terms.shape[0]
-        read = sp.csr_matrix((weight, (owner, newest_first[owner, age])), shape)
-        return unit_rows(read @ self._terms)
+        (n_items, n_terms), first = self._terms.shape, self._terms.indptr
+        owner, age = np.nonzero((newest_first >= 0) & (newest_first < n_items))
+        liked = newest_first[owner, age]
+        counts = first[liked + 1] - first[liked]
+        slot = ragged(first[liked], counts)
+        weight = (self.config.position_decay**age).repeat(counts) * self._terms.data[slot]
+        cell = owner.repeat(counts) * n_terms + self._terms.indices[slot]
+        taste = np.bincount(cell, weight, len(history) * n_terms).reshape(len(history), n_terms)
+        length = np.sqrt((taste * taste).sum(1, keepdims=True))
+        return (taste / np.where(length > 0, length, 1.0)).astype(np.float32)
 
     def retrieve(self, batch: Batch, k: int) -> tuple[Array, Array]:
         """The ``k`` best by the formula among those out at each request's time, without the items
@@ -164,15 +170,15 @@ class ContentChannel:
 
     def _answer(self, history: Array, time_ms: Array, item_row: Array, score: Array) -> None:
         """Fill the answers of one block of requests, in place."""
-        taste = self.tastes(history).toarray()
+        taste = self.tastes(history)
         strongest = np.argsort(-taste, axis=1, kind="stable")[:, : self.config.tags]
         owner, place = np.nonzero(np.take_along_axis(taste, strongest, 1) > 0)
         term = strongest[owner, place]
         posted, counts = self._postings(term, time_ms[owner])
-        weight = np.repeat(taste[owner, term], counts) * self._weight[posted]
-        owner, item = np.repeat(owner, counts), self._posted[posted]
+        weight = taste[owner, term].repeat(counts) * self._weight[posted]
+        owner, item = owner.repeat(counts), self._posted[posted]
         age_ms = time_ms[owner] - self._publish[item]
-        value = weight * halvings(age_ms, self.config.fresh_hours) * self._quality[item]
+        value = weight * halvings(age_ms, self.config.fresh_hours)
         reader, at = np.nonzero(history >= 0)
         if len(owner):
             write_best(

@@ -92,7 +92,7 @@ def test_no_item_is_found_before_it_is_out_and_each_from_then_on():
     for item in tagged[:20]:
         for now, found in ((publish[item] - 1, False), (publish[item], True)):
             batch = batch_of(np.array([0]), now, np.where(history == item, -1, history))
-            taste = channel.tastes(batch.history).toarray()[0]
+            taste = channel.tastes(batch.history)[0]
             match = (channel._terms[[item]].toarray()[0] * taste).sum() > 0
             assert (item in channel.retrieve(batch, N)[0]) == (found and match)
 
