@@ -6,6 +6,7 @@
 cache     built once, checked, rebuilt when damaged
 judge     what a list was worth: the hidden truth, or the clicks that followed
 panel     a few hundred requests with every score computed once, for the explorer
+newcomers what content and social channels do for new items and new users
 latency   milliseconds by stage, measured here
 doctor    is everything installed and answering?
 """

@@ -61,10 +61,11 @@ RECENT = ItemCFConfig(
     length=10,
     neighbours=400,
 )
-# Merged by score, the two need not do each other's work: item-CF leans away from what everybody
-# reads, and popularity looks at the last minutes.
+# Merged by score, channels need not do each other's work: two co-visitations that lean away from
+# what everybody reads, one of half an hour and one of hours, and what is read in these minutes.
 BESIDE = replace(RECENT, norm_from=1.0, norm_to=0.2, backward=0.3)
-MINUTES = (PopularConfig(half_life_hours=0.2), PopularConfig(half_life_hours=0.1))
+SLOW = replace(RECENT, norm_from=1.0, norm_to=0.2, fresh_hours=4.0, gap_hours=2.0)
+MINUTES = PopularConfig(half_life_hours=0.1)
 SEQUENTIAL = SequentialConfig(
     dim=48,
     length=10,
@@ -175,8 +176,8 @@ def calibrated(channels: list[Any], logs: Logs, cut: int, k: int = 200) -> Calib
 
 def refreshed_merge(tests: NextClicks, cut: int, k: int = 100) -> Array:
     """(n, k) answers of item-CF and popularity, merged by calibrated score, refreshed."""
-    channels = [ItemCFChannel(BESIDE), *(PopularChannel(config) for config in MINUTES)]
-    channels[2].name = "popular_now"
+    channels = [ItemCFChannel(BESIDE), ItemCFChannel(SLOW), PopularChannel(MINUTES)]
+    channels[1].name = "item_cf_slow"
     known = calibrated(channels, tests.logs, cut)
     index, answers = ForwardIndex(tests.logs.items), np.full((len(tests), k), -1)
     for channel in channels:
