@@ -13,7 +13,14 @@ costs     value against arithmetic: the cascade beside single models
 filter_set  six filters at once, fitted on the logs
 breaking  what the lesson breaks: a NaN, a late channel, an index that was not rebuilt
 newcomers what content and social channels do for new items and new users
+indexes   vector indexes: recall against time of a query
+pre_ranking, duties   pre-rankers and precisions compared; what traffic duties cost
 latency   milliseconds by stage, measured here
+targets   a ranker of all targets, what it says of unseen rows, the front of two targets
+          (target_studies: duration bias, calibration, rare targets)
+zoo       nine rankers trained on the same rows, as one table
+re_rankers  the six re-rankers side by side: page_pools.py has what they are given,
+          page_simulator.py what a page is worth as a whole
 doctor    is everything installed and answering?
 """
 

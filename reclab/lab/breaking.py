@@ -23,7 +23,8 @@ from reclab.core.clock import DAY_MS
 from reclab.core.tables import Logs
 from reclab.core.types import Array, Candidates
 from reclab.lab.experiments import lists_of
-from reclab.lab.judge import Score, eligible, score_lists
+from reclab.lab.judge import eligible, score_lists
+from reclab.lab.kept import kept
 from reclab.lab.lab import Lab
 from reclab.stores.forward_index import ForwardIndex
 
@@ -97,22 +98,29 @@ def _as_of(channel: Any, logs: Logs, index: ForwardIndex, cut: int, n_items: int
 
 @dataclass(frozen=True)
 class Stale:
-    """Lists from indexes ``days`` old: their worth, and the share of cards younger than a day at
-    the time of training, which such an index cannot hold."""
+    """Lists from indexes of an age: their value as a share of the oracle's, and the share of cards
+    younger than a day, which an index that was built a day before does not hold."""
 
-    score: Score
+    share: float
     new: float
 
 
-def stale_indexes(lab: Lab, days: Sequence[float] = (0, 1, 7), n: int = 100) -> dict[float, Stale]:
-    """What the same requests get from indexes of different ages."""
-    p, requests = lab.trained.parts, lab.requests(n)
-    gain = lab.judge.gains("tuning", n) * eligible(requests, p.users, p.index)
-    found = {}
-    for age in days:
-        lists = lists_of(with_old_indexes(lab, age) if age else lab.trained, requests)
-        found[age] = Stale(score_lists(gain, lists), _young(lab, requests, lists))
-    return found
+def stale_indexes(lab: Lab, days: Sequence[float] = (0, 1), n: int = 100) -> dict[float, Stale]:
+    """What the same requests get from indexes of different ages; computed once for a lab."""
+
+    def compute() -> dict[str, Stale]:
+        requests, p = lab.requests(n), lab.trained.parts
+        gain = lab.judge.gains("tuning", n) * eligible(requests, p.users, p.index)
+        found = {}
+        for age in days:
+            lists = lists_of(with_old_indexes(lab, age) if age else lab.trained, requests)
+            share = score_lists(gain, lists).share
+            found[str(age)] = Stale(share, _young(lab, requests, lists))
+        return found
+
+    ages = "-".join(f"{age:g}" for age in days)
+    held = kept(lab, f"old-indexes-{ages}-{n}", Stale, compute)
+    return {float(age): one for age, one in held.items()}
 
 
 def _young(lab: Lab, requests: Sequence[Any], lists: Array) -> float:

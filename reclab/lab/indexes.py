@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class IndexCurve:
 def index_curves(lab: Lab, k: int = 100, n_queries: int = 200) -> dict[str, IndexCurve]:
     """flat, ivf and hnsw over the item vectors of ``lab``, asked with its tuning requests. Measured
     once on this machine (seconds), then read from the cache."""
-    version = lab.models_folder.name.rpartition("-")[2]
+    version = lab.models_folder.name.removeprefix(f"models-{lab.scale}-{lab.seed}-")
 
     def build(folder: Path) -> None:
         found = curves(*item_vectors(lab, n_queries), k)
@@ -62,9 +63,9 @@ def index_curves(lab: Lab, k: int = 100, n_queries: int = 200) -> dict[str, Inde
     return {kind: _read(curve) for kind, curve in told.items()}
 
 
-def _read(told: dict[str, float | list[dict[str, float]]]) -> IndexCurve:
-    points = tuple(Searched(**point) for point in told.pop("points"))  # type: ignore[arg-type, union-attr]
-    return IndexCurve(**told, points=points)  # type: ignore[arg-type]
+def _read(told: dict[str, Any]) -> IndexCurve:
+    points = tuple(Searched(**point) for point in told.pop("points"))
+    return IndexCurve(**told, points=points)
 
 
 def item_vectors(lab: Lab, n_queries: int) -> tuple[Array, Array]:

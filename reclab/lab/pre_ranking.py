@@ -50,7 +50,8 @@ def pre_rankers(
 ) -> dict[str, PreRanker]:
     """The three pre-rankers, each taught by the log and by the ranker: trained once (under a
     minute), then read from the cache. ``lab.cascade.with_parts(pre_ranker=…)`` puts one in."""
-    p, version = lab.trained.parts, lab.models_folder.name.rpartition(f"{lab.seed}-")[2]
+    p = lab.trained.parts
+    version = lab.models_folder.name.removeprefix(f"models-{lab.scale}-{lab.seed}-")
 
     def build(folder: Path) -> None:
         with progress_bar(f"pre-rankers ({lab.scale}, seed {lab.seed})", progress) as say:

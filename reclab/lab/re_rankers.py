@@ -218,6 +218,9 @@ def _all_lists(
     yield "windows", "windows", 1.0, [in_windows(score, wanted, rules).order]
     for lam in LAMBDAS:
         yield f"MMR {lam:g}", "MMR", lam, [mmr_batch(score, cards.vectors, wanted, lam).order]
+    usual = MMRConfig().lam
+    order = mmr_batch(score, cards.vectors, wanted, usual, rules).order
+    yield f"MMR {usual:g}, windows", "windows", usual, [order]
     for theta in THETAS:
         alpha = DPPConfig(theta).alpha
         order = dpp_batch(score, cards.vectors, wanted, alpha).order

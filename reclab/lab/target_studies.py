@@ -42,6 +42,8 @@ from reclab.lab.targets import (
 )
 
 MAIN = "p_long_view"
+ROWS = 300_000
+"""exposures that the studies' models learn from, latest first: half of the usual, for time"""
 LONG_SEC = 60.0
 """a video of more than this is called long here (seconds): the longest third of the exposures"""
 
@@ -153,7 +155,7 @@ def watch_study(lab: Lab) -> dict[str, WatchScore]:
 
 def _measure_watch(lab: Lab) -> dict[str, dict[str, float]]:
     panel, usual = target_lab(lab).panel, DINConfig()
-    learn, judged = _learn(lab), judged_rows(lab, "tuning")
+    learn, judged = _learn(lab, ROWS), judged_rows(lab, "tuning")
     ways = {kind: (kind, usual.train.watch_groups) for kind in KINDS}
     found = {}
     for name, (kind, groups) in {**ways, "ratio, one group": ("ratio", 1)}.items():
@@ -283,14 +285,13 @@ MODELS: dict[str, type[Ranker]] = {"shared bottom": WideDeep, "MMoE": MMoE, "PLE
 
 
 def multi_task(
-    lab: Lab, seeds: Sequence[int] = (0, 1, 2), rows: int = 300_000
+    lab: Lab, seeds: Sequence[int] = (0, 1, 2), rows: int = ROWS
 ) -> dict[str, dict[str, dict[str, list[float]]]]:
     """Do shared networks help rare targets? One MMoE a target that learns nothing else ("single"),
     against networks that learn all seven, on the tuning day's logged rows.
 
     ``found[model][target]`` = {"auc": […], "gain": […]}, a value for each training seed; gain is
-    the share of the base rate's log loss that the model explains. All learn from the latest
-    ``rows`` exposures, half of the usual, for time. Cached: ``seeds`` × 7 trainings.
+    the share of the base rate's log loss that the model explains. Cached: ``seeds`` × 7 trainings.
     """
     kind = "-".join(["targets-tasks", str(rows), *(str(seed) for seed in seeds)])
     return remembered(lab, kind, lambda: _measure_tasks(lab, seeds, rows))
@@ -323,7 +324,6 @@ def _measure_tasks(lab: Lab, seeds: Sequence[int], rows: int) -> dict[str, Any]:
     return found
 
 
-def _learn(lab: Lab, rows: int | None = None) -> Samples:
-    p, train = lab.trained.parts, all_targets().train
-    train = replace(train, max_rows=rows or train.max_rows)
+def _learn(lab: Lab, rows: int) -> Samples:
+    p, train = lab.trained.parts, replace(all_targets().train, max_rows=rows)
     return training_samples(lab.logs, p.features, train, p.until_ms)

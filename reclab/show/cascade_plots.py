@@ -184,8 +184,8 @@ def stale_table(found: Mapping[float, Stale]) -> str:
     """Value and new items by age of the indexes."""
     lines = [f"{'indexes built':<22}{'value':>8}{'cards younger than a day':>27}"]
     for days, one in found.items():
-        when = "at midnight" if days == 0 else f"{days:g} days earlier"
-        lines.append(f"{when:<22}{one.score.share:>8.3f}{one.new:>27.1%}")
+        when = "at midnight" if days == 0 else f"{days:g} × 24 h earlier"
+        lines.append(f"{when:<22}{one.share:>8.3f}{one.new:>27.1%}")
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from reclab.cascade.ranking.targets import WATCH
+from reclab.cascade.ranking.targets import WATCH, main_target
 from reclab.cascade.re_ranking.learned import LearnedStage
 from reclab.core.metrics import auc
 from reclab.lab import Lab, re_rankers
@@ -22,6 +22,7 @@ from reclab.lab.pre_ranking import NARROW, PreRanked, compare_pre_rankers, pre_r
 from reclab.lab.replay import ReRanker
 from reclab.lab.target_studies import Calibration, DurationBias, calibration, duration_bias
 from reclab.lab.targets import Rows, target_lab
+from reclab.lab.zoo import Row, rankers, zoo
 from reclab.show.labels import label, text_table
 from reclab.show.pre_ranking_plots import pre_rankers_table
 from reclab.show.run_once import Progress, RunOnce
@@ -69,6 +70,41 @@ def pre_rankers_run(lab: Lab) -> RunOnce:
     )
 
 
+# ---- ranking -------------------------------------------------------------------------------
+
+
+def zoo_run(lab: Lab) -> RunOnce:
+    """Nine rankers trained on the same rows; they join the explorer."""
+
+    def compute(progress: Progress) -> dict[str, Row]:
+        table = zoo(lab, lambda f, text: progress(0.7 * f, text))
+        for i, (name, ranker) in enumerate(rankers(lab, progress=False).items()):
+            progress(0.7 + 0.3 * i / len(table), f"panel: {label(name)}")
+            own = lab.trained.parts.ranker if name == "din" else ranker
+            score_model(lab, "ranking", name, own)
+        return table
+
+    done = zoo(lab, False) if is_kept(lab, "zoo") else None
+    return RunOnce("Nine rankers", "about five minutes", compute, zoo_plot, zoo_table, done)
+
+
+def zoo_plot(found: Mapping[str, Row]) -> Plot:
+    """How well each tells good from bad for one user, against its price."""
+    points = {name: (row.us_per_candidate, row.gauc) for name, row in found.items()}
+    return _dots(points, "µs a candidate", "GAUC, unseen logged rows")
+
+
+def zoo_table(found: Mapping[str, Row]) -> str:
+    """A row a ranker."""
+    head = ("ranker", "AUC", "GAUC", "log loss", "value", "weights", "µs each", "training s")
+    rows = [head]
+    for name, row in found.items():
+        good = f"{row.auc:.4f}", f"{row.gauc:.4f}", f"{row.log_loss:.4f}", f"{row.share:.3f}"
+        price = f"{row.n_weights:,}", f"{row.us_per_candidate:.1f}", f"{row.train_sec:.0f}"
+        rows.append((label(name), *good, *price))
+    return text_table(rows)
+
+
 # ---- targets -------------------------------------------------------------------------------
 
 
@@ -79,7 +115,7 @@ class Targets:
 
     calibration: Mapping[str, Mapping[str, Calibration]]
     auc: Mapping[str, float]
-    bias: DurationBias
+    bias: DurationBias | None
 
 
 def targets_run(lab: Lab) -> RunOnce:
@@ -90,7 +126,7 @@ def targets_run(lab: Lab) -> RunOnce:
 
     return RunOnce(
         "One ranker, all targets",
-        "about two minutes",
+        "about a minute",
         compute,
         reliability_plot,
         targets_table,
@@ -106,7 +142,9 @@ def _judged_targets(rows: Mapping[str, Rows]) -> Targets:
         ok = ~np.isnan(label_of)
         if name != WATCH:
             found[name] = auc(label_of[ok] > 0.5, told[ok])
-    return Targets(calibration(rows), found, duration_bias(rows["tuning"]))
+    timed = WATCH in held.told and not np.isnan(held.duration_sec).all()
+    bias = duration_bias(rows["tuning"]) if timed else None
+    return Targets(calibration(rows), found, bias)
 
 
 def targets_table(found: Targets) -> str:
@@ -118,6 +156,8 @@ def targets_table(found: Targets) -> str:
         ece = (f"{one.ece[kind]:.4f}" for kind in ("raw", "isotonic", "platt"))
         cells = f"{one.rate:.4f}", order, f"{one.told['raw']:.4f}", *ece, f"{one.noise:.4f}"
         rows.append((label(name), *cells))
+    if not found.bias:
+        return text_table(rows)
     seconds, liked = found.bias.seconds_times, found.bias.liked_times
     return (
         f"{text_table(rows)}\n\nthe longest tenth of the videos against the shortest: watched "
@@ -125,9 +165,10 @@ def targets_table(found: Targets) -> str:
     )
 
 
-def reliability_plot(found: Targets, target: str = "p_long_view") -> Plot:
-    """Predicted against observed long views, for what the old policy chose to show and for random
-    slots."""
+def reliability_plot(found: Targets) -> Plot:
+    """Predicted against observed rate of the main target, for what the old policy chose to show and
+    for random slots."""
+    target = main_target(found.calibration["exposed"])
     lines = [go.Scatter(x=[0, 1], y=[0, 1], mode="lines", name="honest", line_color=PALETTE[7])]
     for i, (kind, by) in enumerate(found.calibration.items()):
         for j, how in enumerate(("raw", "isotonic")):

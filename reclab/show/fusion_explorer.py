@@ -61,6 +61,8 @@ class FusionExplorer(Explorer):
     def __init__(self, lab: Lab) -> None:
         self.targets = target_panel(lab)
         known = [pair for pair in PAIRS if set(pair) <= self.targets.told.keys()]
+        if not known:  # logs with one target: its front is a point
+            known = [(next(iter(self.targets.told)),) * 2]
         options = [(f"{label(one)}, {label(other)}", f"{one} {other}") for one, other in known]
         self._fronts: dict[tuple[str, str], tuple[Front, Front]] = {}
         super().__init__(
@@ -108,7 +110,8 @@ class FusionExplorer(Explorer):
 
     def rows(self, result: Fused) -> Sequence[Row]:
         told, true = result.told, result.true
-        names = dict.fromkeys(["p_click", "p_long_view", "watch_sec", told.one, told.other])
+        usual = [n for n in ("p_click", "p_long_view", "watch_sec") if n in told.value]
+        names = dict.fromkeys([*usual, told.one, told.other])
         return [
             *(Row(f"{label(n)} on a page", float(told.value[n][result.at])) for n in names),
             *(

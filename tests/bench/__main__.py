@@ -16,17 +16,21 @@ BENCHES = {
     "targets": "seven targets: watch time, calibration, fronts, rare ones (minutes)",
     "re_ranking": "re-rankers: us a request, and the value of their lists",
     "full": "a million items beside the laptop scale (minutes, 5 GB)",
+    "ann": "recall and time of vector indexes, up to a million items (minutes)",
+    "pre_ranking": "pre-rankers, their teachers, precisions and traffic duties (minutes)",
     "globo": "next clicks on a day of a news portal (needs the data)",
     "ml_loo": "each user's last film on MovieLens-100K (needs the data)",
     "ml100k": "AUC on MovieLens-100K (needs the data)",
     "dcaf": "the price of computing beside HiGHS, up to a million requests",
-    "zoo": "nine rankers on MovieLens-100K (needs the data, an hour)",
+    "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",
+    "train_speed": "training beside another library's models (needs it and the data)",
+    "sequence": "what the behaviour sequence is worth on the simulated platform, three seeds",
 }
 
 
 def main() -> None:
     """Run the named benches, or all of them."""
-    listed = "\n".join(f"  {name:<10}{about}" for name, about in BENCHES.items())
+    listed = "\n".join(f"  {name:<12}{about}" for name, about in BENCHES.items())
     shape = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("bench", epilog=listed, formatter_class=shape)
     parser.add_argument("names", nargs="*", metavar="NAME", help="which (default: all)")

@@ -36,7 +36,7 @@ def test_a_vector_channel_that_was_not_rebuilt_keeps_the_order_of_what_it_holds(
 
 def test_stale_indexes_lose_the_new_items(lab):
     found = breaking.stale_indexes(lab, (0, 1), n=30)
-    assert found[1].new == 0 and found[0].score.share > 0
+    assert found[1].new == 0 and found[0].share > 0
 
 
 def test_a_late_channel_says_the_same_later(lab):

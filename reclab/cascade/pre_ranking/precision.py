@@ -77,7 +77,7 @@ class StoredVectors:
         found, users = self._fetched(item_row), users * self.scale
         if len(users) == 1:
             return np.asarray(found @ users[0])
-        return np.einsum("nd,nd->n", found, users.take(request_row, 0))
+        return np.asarray(np.einsum("nd,nd->n", found, users.take(request_row, 0)))
 
     def _fetched(self, item_row: Array) -> Array:
         """(n, d) float32 values without the scale."""

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from reclab.cascade.batch import Batch
 from reclab.cascade.pre_ranking.two_tower import PreRanker
+from reclab.cascade.ranking.features import Features
 from reclab.cascade.ranking.layers import Standardise, mlp, mlp_macs
-from reclab.cascade.ranking.ranker import Features, Inputs, NetShape
+from reclab.cascade.ranking.ranker import Inputs, NetShape
 from reclab.cascade.ranking.statistics import ITEM
 from reclab.cascade.ranking.towers import TwoTowerNet
 from reclab.cascade.ranking.training import OneThread

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from reclab.cascade.ranking.fields import FieldNet, NetConfig, flatten
+from reclab.cascade.ranking.fields import FieldNet, NetConfig
 from reclab.cascade.ranking.layers import mlp, mlp_macs
 from reclab.cascade.ranking.ranker import Inputs, NetShape, Ranker
 from reclab.core.errors import check_int
@@ -65,7 +65,7 @@ class DCNNet(FieldNet):
 
     def forward(self, x: Inputs) -> Tensor:
         numbers = self.numbers(x)
-        first = crossed = flatten(self.fields(x), numbers)
+        first = crossed = self.flat(x, numbers)
         for layer in self.cross:
             crossed = layer(first, crossed)
         out: Tensor = self.out(torch.cat([crossed, self.deep(first)], 1))

@@ -13,7 +13,7 @@ Simplified: industry prunes pairs of fields that add nothing.
 import torch
 from torch import Tensor, nn
 
-from reclab.cascade.ranking.fields import Deep, FieldNet, NetConfig, flatten
+from reclab.cascade.ranking.fields import Deep, FieldNet, NetConfig
 from reclab.cascade.ranking.ranker import Inputs, NetShape, Ranker
 
 
@@ -34,9 +34,11 @@ class DeepFMNet(FieldNet):
         self.macs = self.line_macs + self.deep.macs + 2 * self.n_fields * config.dim
 
     def forward(self, x: Inputs) -> Tensor:
-        fields, numbers = self.fields(x), self.numbers(x)
-        deep: Tensor = self.deep(flatten(fields, numbers))
-        return self.linear(x, numbers) + pair_products(fields) @ self.pairs + deep
+        numbers = self.numbers(x)
+        flat = self.flat(x, numbers)
+        pairs, deep = pair_products(self.fields(flat)), self.deep(flat)
+        out: Tensor = self.linear(x, numbers) + pairs @ self.pairs + deep
+        return out
 
 
 class DeepFM(Ranker):

@@ -82,11 +82,12 @@ class DIENNet(FieldNet):
         past, there = self.items(rows), rows >= 0
         states, _ = self.gru(past)
         self.extra = self.weight * auxiliary_loss(states, past, there) if self.training else None
-        target, user = self.items(x.item_row), self.embed.user_vector(x.user)[x.request_row]
-        match = (self.alike(states)[x.request_row] * target[:, None]).sum(2)
-        match = match.masked_fill(~there[x.request_row], -1e9)
-        weights = torch.softmax(match, 1) * there.any(1)[x.request_row, None]
-        moved = self.augru(states, weights, x.request_row)
+        target, owner = self.items(x.item_row), x.request_row
+        user = self.embed.user_vector(x.user).index_select(0, owner)
+        match = (self.alike(states).index_select(0, owner) * target[:, None]).sum(2)
+        match = match.masked_fill(~there[owner], -1e9)
+        weights = torch.softmax(match, 1) * there.any(1)[owner, None]
+        moved = self.augru(states, weights, owner)
         numbers = self.numbers(x)
         deep: Tensor = self.deep(torch.cat([user, target, moved, moved * target, numbers], 1))
         return self.linear(x, numbers) + deep

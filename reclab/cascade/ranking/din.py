@@ -93,10 +93,11 @@ class DINNet(RankerNet):
         past = self.items(x.history)
         user = self.embed.user_vector(x.user)
         interest = self.attention(past, x.history >= 0, target, x.request_row)
-        both = user[x.request_row] * target
+        user = user.index_select(0, x.request_row)
+        both = user * target
         request, pair = self.request_scale(x.request), self.pair_scale(x.pair)
-        parts = [user[x.request_row], target, interest, interest * target, both]
-        top = torch.cat([*parts, request[x.request_row], pair], 1)
+        parts = [user, target, interest, interest * target, both]
+        top = torch.cat([*parts, request.index_select(0, x.request_row), pair], 1)
         logits: Tensor = self.top(top) + self.direct(torch.cat([both, pair], 1))
         return logits
 

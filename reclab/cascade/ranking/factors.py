@@ -161,6 +161,11 @@ def _styles(
 
 def _gram(shown: Any, other: Array, ridge: float) -> Array:
     """(R, d, d) sum over a row's events of v v^T, plus the ridge; one matrix product for all."""
+    if sp.issparse(shown):  # of a million items most were never shown: they add nothing
+        shown = shown.tocsr()
+        met = np.flatnonzero(np.bincount(shown.indices, minlength=shown.shape[1]))
+        if len(met) < len(other) / 2:
+            shown, other = shown[:, met], other[met]
     d = other.shape[1]
     first, second = np.triu_indices(d)
     outer = other[:, first] * other[:, second]
@@ -174,10 +179,18 @@ def _gram(shown: Any, other: Array, ridge: float) -> Array:
 
 
 def _ridge(shown: Any, rest: Any, other: Array, ridge: float, prior: Array | float = 0.0) -> Array:
-    """(R, d) ridge regression of each row's outcomes on ``other`` (C, d), drawn to ``prior``."""
-    right = np.asarray(rest @ other) + ridge * prior
-    solved = np.linalg.solve(_gram(shown, other, ridge), right[..., None])
-    return np.asarray(solved[..., 0], np.float32)
+    """(R, d) ridge regression of each row's outcomes on ``other`` (C, d), drawn to ``prior``; a row
+    without events is its prior."""
+    found = np.zeros((shown.shape[0], other.shape[1]), np.float32) + np.asarray(prior, np.float32)
+    right = np.asarray(rest @ other) + ridge * found
+    some: Array | slice = slice(None)
+    if sp.issparse(shown):
+        shown = shown.tocsr()
+        rows = np.flatnonzero(np.diff(shown.indptr))
+        if len(rows) < len(found) / 2:
+            some, shown, right = rows, shown[rows], right[rows]
+    found[some] = np.linalg.solve(_gram(shown, other, ridge), right[..., None])[..., 0]
+    return found
 
 
 class Snapshots:

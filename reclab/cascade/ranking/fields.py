@@ -61,22 +61,27 @@ class FieldNet(RankerNet):
             nn.init.zeros_(table.weight)
         self.line_macs = self.n_numbers * targets
 
-    def fields(self, x: Inputs) -> Tensor:
-        """(n, F, dim) vectors: the request's fields, the item's, the mean of the history."""
+    def flat(self, x: Inputs, numbers: Tensor) -> Tensor:
+        """(n, F dim + W) vectors of the request's fields, the mean of the history, vectors of the
+        item's fields, and the numbers, side by side."""
         there = (x.history >= 0).sum(1, keepdim=True).clamp(min=1)
         past = self.items(x.history).sum(1) / there  # "no item" is the zero vector
-        mine = torch.cat([self.embed.user(x.user), past[:, None]], 1)
-        item = self.embed.item(self.codes[x.item_row]) * self.embed.field_scale[:, None]
-        return torch.cat([mine[x.request_row], item], 1)
+        mine = torch.cat([self.embed.user(x.user).flatten(1), past], 1)
+        item = self.embed.item(self.codes[x.item_row]).flatten(1)
+        return torch.cat([mine.index_select(0, x.request_row), item, numbers], 1)
+
+    def fields(self, flat: Tensor) -> Tensor:
+        """(n, F, dim) the vectors of ``flat``, one above the other."""
+        return flat[:, : flat.shape[1] - self.n_numbers].unflatten(1, (self.n_fields, -1))
 
     def numbers(self, x: Inputs) -> Tensor:
         """(n, W) numbers of the request and of the pair on one scale."""
         request, pair = self.request_scale(x.request), self.pair_scale(x.pair)
-        return torch.cat([request[x.request_row], pair], 1)
+        return torch.cat([request.index_select(0, x.request_row), pair], 1)
 
     def linear(self, x: Inputs, numbers: Tensor) -> Tensor:
         """(n, T) sum of one weight for each code, and the numbers times theirs."""
-        mine = self.user_line(x.user).sum(1)[x.request_row]
+        mine = self.user_line(x.user).sum(1).index_select(0, x.request_row)
         item = self.item_line(self.codes[x.item_row]).sum(1)
         line: Tensor = mine + item + self.number_line(numbers)
         return line
@@ -93,8 +98,3 @@ class Deep(nn.Module):
     def forward(self, flat: Tensor) -> Tensor:
         out: Tensor = self.layers(flat)
         return out
-
-
-def flatten(fields: Tensor, numbers: Tensor) -> Tensor:
-    """(n, F, dim), (n, W) -> (n, F dim + W)."""
-    return torch.cat([fields.flatten(1), numbers], 1)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from reclab.core.types import Array
 
@@ -40,8 +41,12 @@ class Embeddings(nn.Module):
 
     def item_vector(self, codes: Tensor) -> Tensor:
         """(…, Fi) codes -> (…, dim) scaled sum over fields."""
-        vectors: Tensor = torch.einsum("...fd,f->...d", self.item(codes), self.field_scale)
-        return vectors
+        flat = codes.reshape(-1, codes.shape[-1])
+        scale = self.field_scale.expand(flat.shape).contiguous()
+        vectors = F.embedding_bag(
+            flat, self.item.weight, mode="sum", per_sample_weights=scale, padding_idx=0
+        )
+        return vectors.view(*codes.shape[:-1], -1)
 
 
 class Standardise(nn.Module):

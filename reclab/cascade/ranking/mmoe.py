@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from reclab.cascade.ranking.experts import Experts, Gate, every_target
-from reclab.cascade.ranking.fields import Deep, FieldNet, NetConfig, flatten
+from reclab.cascade.ranking.fields import Deep, FieldNet, NetConfig
 from reclab.cascade.ranking.ranker import Inputs, NetShape, Ranker
 from reclab.cascade.ranking.training import TrainConfig
 from reclab.core.errors import check_int
@@ -53,7 +53,7 @@ class MMoENet(FieldNet):
 
     def forward(self, x: Inputs) -> Tensor:
         numbers = self.numbers(x)
-        flat = flatten(self.fields(x), numbers)
+        flat = self.flat(x, numbers)
         experts = self.experts(flat)
         pairs = zip(self.gates, self.towers, strict=True)
         deep = torch.cat([tower(gate(flat, experts)) for gate, tower in pairs], 1)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from reclab.cascade.ranking.experts import Experts, Gate, every_target
-from reclab.cascade.ranking.fields import Deep, FieldNet, NetConfig, flatten
+from reclab.cascade.ranking.fields import Deep, FieldNet, NetConfig
 from reclab.cascade.ranking.ranker import Inputs, NetShape, Ranker
 from reclab.cascade.ranking.training import TrainConfig
 from reclab.core.errors import check_int
@@ -83,7 +83,7 @@ class PLENet(FieldNet):
 
     def forward(self, x: Inputs) -> Tensor:
         numbers = self.numbers(x)
-        paths = [flatten(self.fields(x), numbers)] * (len(self.towers) + 1)
+        paths = [self.flat(x, numbers)] * (len(self.towers) + 1)
         for level in self.levels:
             paths = level(paths)
         pairs = zip(self.towers, paths, strict=True)

@@ -19,6 +19,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from reclab.cascade.batch import Batch
 from reclab.cascade.ranking.features import FeatureBuilder, Features
@@ -113,8 +114,9 @@ class RankerNet(nn.Module):
 
     def items(self, rows: Tensor) -> Tensor:
         """(…) item rows, -1 = none -> (…, dim). In serving they are computed once and looked up."""
-        if self.training:
-            return self.embed.item_vector(self.codes[rows])
+        if self.training:  # an item stands in many places of a minibatch: sum its fields once
+            some, place = rows.unique(return_inverse=True)
+            return F.embedding(place, self.embed.item_vector(self.codes[some]))
         if self.vectors is None:
             with torch.no_grad():  # in parts: the fields of a million items at once take gigabytes
                 parts = [self.embed.item_vector(part) for part in self.codes.split(65_536)]

@@ -66,7 +66,7 @@ class TrainConfig:
     """what is learned of seconds: "ratio" to the usual, "quantile" or "log" (watch_time.py)"""
     watch_groups: int = 20
     """groups of videos by duration (1 = duration is not looked at … 100)"""
-    rare_weight: float = 0.5
+    rare_weight: float = 0.25
     """how far rare targets pull as hard as frequent ones: 0 not at all, 1 wholly (0 … 1)"""
     seed: int = 0
     """of initial weights, order and negatives"""
@@ -91,7 +91,7 @@ class TrainConfig:
         known = self.watch in KINDS
         check(known, "TrainConfig.watch", self.watch, f"be {' or '.join(KINDS)}", "ratio")
         check_int("TrainConfig.watch_groups", self.watch_groups, 1, 10_000, "20")
-        check_float("TrainConfig.rare_weight", self.rare_weight, 0.0, 1.0, "0.5")
+        check_float("TrainConfig.rare_weight", self.rare_weight, 0.0, 1.0, "0.25")
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,11 @@ class Samples:
         return Samples(self.features.take(requests), targets, self.weight[rows])
 
     def split(self, valid_share: float) -> tuple["Samples", "Samples"]:
-        """Earlier requests to learn from, and the latest share of them to validate on."""
+        """Earlier requests to learn from, and the latest share of them to validate on. A single
+        request serves both."""
         n = len(self.features.user)
+        if n < 2:
+            return self, self
         cut = n - max(1, round(n * valid_share))
         return self._between(0, cut), self._between(cut, n)
 

@@ -12,7 +12,8 @@ distribution: a network learns what is more or less than usual for that length, 
 put back in afterwards. The ratio is a weighted logistic regression, every view a negative of
 weight 1 and a positive of weight r, and its prediction is a mean. The other two are kept to be
 compared with it: undoing the logarithm gives a geometric mean and undoing the quantile something
-like a median, and both lie below the arithmetic mean.
+like a median, and both lie below the arithmetic mean. The length is a feature too, so a network
+could find m_g by itself; given it, it has less to learn, and e^f is a score without the length.
 References: Covington, Adams, Sargin, RecSys 2016 (weighted logistic); Zhan, Pei, Su et al.,
 Deconfounding Duration Bias in Watch-time Prediction (D2Q), KDD 2022 (groups, quantiles).
 

@@ -11,7 +11,7 @@ Simplified: industry adds chosen products of fields (installed app x shown app) 
 
 from torch import Tensor
 
-from reclab.cascade.ranking.fields import Deep, FieldNet, NetConfig, flatten
+from reclab.cascade.ranking.fields import Deep, FieldNet, NetConfig
 from reclab.cascade.ranking.ranker import Inputs, NetShape, Ranker
 
 
@@ -25,7 +25,7 @@ class WideDeepNet(FieldNet):
 
     def forward(self, x: Inputs) -> Tensor:
         numbers = self.numbers(x)
-        deep: Tensor = self.deep(flatten(self.fields(x), numbers))
+        deep: Tensor = self.deep(self.flat(x, numbers))
         return self.linear(x, numbers) + deep
 
 

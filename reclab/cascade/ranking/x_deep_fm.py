@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from reclab.cascade.ranking.fields import Deep, FieldNet, NetConfig, flatten
+from reclab.cascade.ranking.fields import Deep, FieldNet, NetConfig
 from reclab.cascade.ranking.ranker import Inputs, NetShape, Ranker
 from reclab.core.errors import check_int
 
@@ -48,12 +48,15 @@ class CIN(nn.Module):
 
     def forward(self, fields: Tensor) -> Tensor:
         layer, sums = fields, []
-        for weight in self.weights:
+        *below, last = self.weights
+        for weight in below:
             # contract the fields first: (n, h, i, d) is smaller than all products (n, i, j, d)
-            mixed = torch.einsum("hij,njd->nhid", weight, fields)
+            mixed = (weight.flatten(0, 1) @ fields).unflatten(1, weight.shape[:2])
             layer = (mixed * layer[:, None]).sum(2)
             sums.append(layer.sum(2))
-        return torch.cat(sums, 1)
+        # of the last layer only the sum over d is asked: products of fields summed over d first
+        products = torch.bmm(layer, fields.transpose(1, 2))
+        return torch.cat([*sums, products.flatten(1) @ last.flatten(1).T], 1)
 
 
 class XDeepFMNet(FieldNet):
@@ -69,9 +72,10 @@ class XDeepFMNet(FieldNet):
         self.macs = self.line_macs + self.deep.macs + each * (self.n_fields + 1) * config.dim
 
     def forward(self, x: Inputs) -> Tensor:
-        fields, numbers = self.fields(x), self.numbers(x)
-        deep: Tensor = self.deep(flatten(fields, numbers))
-        return self.linear(x, numbers) + self.out(self.cin(fields)) + deep
+        numbers = self.numbers(x)
+        flat = self.flat(x, numbers)
+        out: Tensor = self.linear(x, numbers) + self.out(self.cin(self.fields(flat)))
+        return out + self.deep(flat)
 
 
 class XDeepFM(Ranker):

@@ -34,17 +34,17 @@ class ListAttention(nn.Module):
         self.q, self.k, self.v = (nn.Linear(dim, n_heads * dim) for _ in range(3))
         self.join = nn.Linear(n_heads * dim, dim)
         self.feed = nn.Sequential(
-            nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim)
+            nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim)
         )
 
     def forward(self, x: Tensor, alike: Tensor, before: Tensor) -> Tensor:
-        """``alike`` (B, n, n, 3) relations of card i (first n) to the cards j before it, else 0;
+        """``alike`` (B, 3, n, n) relations of card i (first n) to the cards j before it, else 0;
         ``before`` (B, n, n): j is before i or is i."""
         b, n, _ = x.shape
         q, k, v = (m(x).view(b, n, self.n_heads, self.dim).transpose(1, 2) for m in self._maps())
         match = q @ k.transpose(2, 3) / self.dim**0.5
         whole = match[:, 0].masked_fill(~before, -1e9).softmax(-1)
-        related = match[:, 1:].sigmoid() * alike.permute(0, 3, 1, 2)
+        related = match[:, 1:].sigmoid() * alike
         heads = torch.cat([whole[:, None], related], 1) @ v
         x = x + self.join(heads.transpose(1, 2).reshape(b, n, -1))
         fed: Tensor = x + self.feed(x)
@@ -80,10 +80,10 @@ class ListNet(nn.Module):
         at = torch.from_numpy(place)
         real = torch.from_numpy(cards.real)
         earlier = (at[:, None, :] < at[:, :, None]) & real[:, None, :]
-        alike = relations(cards) * earlier[..., None]
+        alike = relations(cards) * earlier[:, None]
         g = self.scale(cards.score)[..., None]
         near = [at.clamp(max=FAR).float()[..., None] / FAR] * self.level
-        x = torch.cat([g, *near, alike.sum(2) / FAR], 2)
+        x = torch.cat([g, *near, alike.sum(3).transpose(1, 2) / FAR], 2)
         before = earlier | torch.eye(x.shape[1], dtype=torch.bool)
         hidden = self.enter(x)
         for block in self.blocks:

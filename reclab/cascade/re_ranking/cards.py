@@ -61,13 +61,14 @@ class Cards:
 
 
 def relations(cards: Cards) -> Tensor:
-    """(B, n, n, 3) float32, symmetric: how much two cards have of each of ``RELATIONS``."""
+    """(B, 3, n, n) float32, symmetric: how much two cards have of each of ``RELATIONS``."""
     category, creator = torch.from_numpy(cards.category), torch.from_numpy(cards.creator)
     vectors = torch.from_numpy(np.ascontiguousarray(cards.vectors, np.float32))
-    out = torch.empty((*category.shape, category.shape[1], len(RELATIONS)))
+    n_requests, n = category.shape
+    out = torch.empty((n_requests, len(RELATIONS), n, n))
     for r, group in enumerate((category, creator)):
-        out[..., r] = (group[:, :, None] == group[:, None, :]) & (group >= 0)[:, None, :]
-    out[..., 2] = vectors @ vectors.transpose(1, 2)
+        out[:, r] = (group[:, :, None] == group[:, None, :]) & (group >= 0)[:, None, :]
+    torch.matmul(vectors, vectors.transpose(1, 2), out=out[:, 2])
     return out
 
 

@@ -66,10 +66,9 @@ class Pointer(ListPolicy):
         self.dim = dim
         self.enter, self.encode = nn.Linear(2, dim), ListAttention(dim)
         self.place = nn.Parameter(torch.randn(FAR + 1, dim) * 0.1)
-        self.q, self.v = nn.Linear(dim, dim), nn.Linear(dim, dim)
-        self.k = nn.Linear(dim, dim, bias=False)
+        self.q, self.kv = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim, bias=False)
         self.feed = nn.Sequential(
-            nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim)
+            nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim)
         )
         self.key = nn.Linear(dim, dim, bias=False)
         self.worth, self.price = (
@@ -87,25 +86,24 @@ class Pointer(ListPolicy):
         g = draft.g
         earlier = (g[:, None, :] > g[:, :, None]) & (g > WORST)[:, None, :]
         before = earlier | torch.eye(g.shape[1], dtype=torch.bool)
-        alike = draft.relations * earlier[..., None] / FAR
+        alike = draft.relations * earlier[:, None] / FAR
         h = self.encode(self.enter(draft.seen), alike, before)
-        base = self.worth(draft.seen)[..., 0][draft.owner]
         keys = self.key(h)[draft.owner] / self.dim**0.5
-        return h, keys, base, []
+        return h, keys, self.worth(draft.seen)[draft.owner, :, 0], []
 
     def logits(self, draft: Draft, begun: Any) -> Tensor:
-        h, keys, base, past = begun
+        h, keys, worth, past = begun
         t = len(draft.chosen)
         token = self.place[min(t, FAR)].expand(len(draft.owner), -1)
         if t:
             token = token + h[draft.owner, draft.chosen[-1]]
-        past.append((self.k(token), self.v(token)))
-        key, value = (torch.stack(part, 1) for part in zip(*past, strict=True))
+        past.append(self.kv(token))
+        key, value = torch.stack(past, 1).split(self.dim, 2)
         weight = ((key @ self.q(token)[..., None])[..., 0] / self.dim**0.5).softmax(1)
         y = token + (weight[:, None] @ value)[:, 0]
         y = y + self.feed(y)
         points = BOUND * torch.tanh((keys @ y[..., None])[..., 0] / BOUND)
-        return points + base + self.price(draft.alike)[..., 0]
+        return points + worth + (self.price.weight @ draft.alike)[:, 0]
 
 
 class Generator(Writer):

@@ -77,22 +77,27 @@ class Prices(ListPolicy):
         super().__init__()
         n_state = len(RELATIONS) + 1
         self.worth, self.price = nn.Linear(2, 1, bias=False), nn.Linear(n_state, 1, bias=False)
-        self.more = nn.Sequential(
-            nn.Linear(3 + n_state, hidden), nn.Tanh(), nn.Linear(hidden, 1, bias=False)
-        )
+        # the MLP, its first layer in three parts: what does not change is computed once
+        self.enter, self.state = nn.Linear(2, hidden), nn.Linear(n_state, hidden, bias=False)
+        self.place = nn.Parameter(torch.randn(hidden) * 0.1)
+        self.out = nn.Linear(hidden, 1, bias=False)
         with torch.no_grad():
             # begins as the order of the scores, with some chance for others
             self.worth.weight.copy_(torch.tensor([[4.0, 0.0]]))
             self.price.weight.zero_()
-            self.more[2].weight.mul_(0.1)
+            self.out.weight.mul_(0.1)
+
+    def begin(self, draft: Draft) -> Any:
+        """What scores alone say, (S, n) and (S, n, hidden)."""
+        return self.worth(draft.seen)[draft.owner, :, 0], self.enter(draft.seen)[draft.owner]
 
     def logits(self, draft: Draft, begun: Any) -> Tensor:
-        seen = draft.seen[draft.owner]
-        state = torch.cat([draft.alike, draft.likest[..., None]], 2)
-        place = torch.full_like(draft.likest[..., None], len(draft.chosen) / 10)
-        both = torch.cat([seen, state, place], 2)
-        out: Tensor = self.worth(seen) + draft.factor * self.price(state) + self.more(both)
-        return out[..., 0]
+        worth, entered = begun
+        state = torch.cat([draft.alike, draft.likest[:, None]], 1).transpose(1, 2)
+        late = len(draft.chosen) / 10 * self.place
+        more = self.out(torch.tanh(entered + self.state(state) + late))[..., 0]
+        out: Tensor = worth + draft.factor * self.price(state)[..., 0] + more
+        return out
 
 
 # ---- the learner ---------------------------------------------------------------------------

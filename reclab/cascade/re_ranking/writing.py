@@ -29,12 +29,13 @@ LAST = -1000.0
 
 
 class Draft:
-    """Lists being written: S of them, ``owner`` (S,) whose. ``alike`` (S, n, 3) sums of the
+    """Lists being written: S of them, ``owner`` (S,) whose. ``alike`` (S, 3, n) sums of the
     relations of each candidate to the cards of its list, ``likest`` (S, n) the largest cosine."""
 
     def __init__(self, net: "ListPolicy", cards: Cards, owner: Tensor, factor: float = 1.0) -> None:
         n = cards.score.shape[1]
         self.factor, self.owner, self.every = factor, owner, torch.arange(len(owner))
+        self.n_real = torch.from_numpy(cards.real.sum(1))[owner]
         self.relations = relations(cards)
         self.g = net.scale(cards.score)
         real = torch.from_numpy(cards.real)
@@ -45,16 +46,15 @@ class Draft:
         # added to the logits: nothing, or what bars a candidate that has no score or is not there
         bar = torch.zeros(self.g.shape).masked_fill(lost, LAST)
         self.bar = bar.masked_fill(~real, -torch.inf)[owner]
-        self.alike = torch.zeros(len(owner), n, len(RELATIONS))
+        self.alike = torch.zeros(len(owner), len(RELATIONS), n)
         self.likest = torch.zeros(len(owner), n)
         self.chosen: list[Tensor] = []
 
     def add(self, pick: Tensor) -> None:
         """Put card ``pick`` (S,) at the end of each list."""
-        new = self.relations[self.owner, pick]
+        new = self.relations[self.owner, :, pick]
         self.alike = self.alike + new
-        self.likest = torch.maximum(self.likest, new[..., 2])
-        self.bar = self.bar.clone()
+        self.likest = torch.maximum(self.likest, new[:, 2])
         self.bar[self.every, pick] = -torch.inf
         self.chosen.append(pick)
 
@@ -87,23 +87,20 @@ class ListPolicy(nn.Module):
         candidate was left, ln of their probability, and their logits; ``choose(logits)`` says
         which (S,) is taken."""
         draft = Draft(self, cards, torch.from_numpy(owner), factor)
-        begun = self.begin(draft)
-        picks, log_p, value = [], [], []
-        for _ in range(min(k, cards.score.shape[1])):
-            logits = self.logits(draft, begun) + draft.bar
-            pick = choose(logits)
-            at = pick[:, None]
-            there = draft.bar.gather(1, at)[:, 0] > -torch.inf
-            bounded = logits.clamp(min=-1e9)  # no NaN in the gradient where all is gone
-            said = bounded.log_softmax(1).gather(1, at)[:, 0]
-            picks.append(torch.where(there, pick, -1))
-            log_p.append(torch.where(there, said, 0.0))
-            value.append(torch.where(there, bounded.gather(1, at)[:, 0], 0.0))
-            draft.add(pick)
-        if not picks:
+        begun, said = self.begin(draft), []
+        k = min(k, cards.score.shape[1])
+        for _ in range(k):
+            said.append(self.logits(draft, begun) + draft.bar)
+            draft.add(choose(said[-1]))
+        if not k:
             none = torch.zeros(len(owner), 0)
             return none.long(), none, none
-        return torch.stack(picks, 1), torch.stack(log_p, 1), torch.stack(value, 1)
+        picks = torch.stack(draft.chosen, 1)
+        there = torch.arange(k) < draft.n_real[:, None]
+        logits = torch.stack(said, 1).clamp(min=-1e9)  # no NaN where nothing is left
+        value = logits.gather(2, picks[..., None])[..., 0]
+        log_p = torch.where(there, value - logits.logsumexp(2), 0.0)
+        return torch.where(there, picks, -1), log_p, torch.where(there, value, 0.0)
 
 
 def best_lists(

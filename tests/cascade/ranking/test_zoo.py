@@ -39,16 +39,117 @@ def configured(model, **train):
     return model(replace(config, train=replace(config.train, **train)))
 
 
-@every_ranker
-def test_a_ranker_overfits_64_rows(model):
-    board = checkerboard(60, 20, 0)
-    logs = replace(board, interactions=board.interactions.take(np.arange(64)))
-    features = FeatureBuilder().fit(board, ForwardIndex(board.items), UserFeatures.build(board))
-    ranker = model(replace(model.Config(), train=EXPOSED))
-    samples = training_samples(logs, features, ranker.config.train)
-    ranker.fit_samples(samples, features, valid=samples)
+@pytest.fixture(scope="module")
+def board():
+    return checkerboard(60, 20, 0)
+
+
+@pytest.fixture(scope="module")
+def features(board):
+    return FeatureBuilder().fit(board, ForwardIndex(board.items), UserFeatures.build(board))
+
+
+def first_rows(board, features, n):
+    """The first ``n`` logged rows, ready to learn from."""
+    logs = replace(board, interactions=board.interactions.take(np.arange(n)))
+    return training_samples(logs, features, EXPOSED)
+
+
+def fitted(model, samples, features, **train):
+    """A ranker after a few steps, validated on what it learned from."""
+    ranker = model(replace(model.Config(), train=replace(EXPOSED, **{"epochs": 3, **train})))
+    return ranker.fit_samples(samples, features, valid=samples)
+
+
+def auc_on(ranker, samples):
     score = ranker.score_features(samples.features)["p_click"]
-    assert auc(samples.targets["p_click"] > 0.5, score) == 1.0
+    return auc(samples.targets["p_click"] > 0.5, score)
+
+
+@every_ranker
+def test_a_ranker_overfits_64_rows_and_only_by_learning(board, features, model):
+    samples = first_rows(board, features, 64)
+    assert auc_on(fitted(model, samples, features, epochs=60), samples) == 1.0
+    assert auc_on(fitted(model, samples, features, epochs=1, learning_rate=1e-7), samples) < 1.0
+
+
+@every_ranker
+def test_ids_of_which_nothing_is_known_are_scored_alike(board, features, model):
+    """An unseen item, like an unseen user, has code 0 in every field."""
+    ranker = fitted(model, first_rows(board, features, 64), features)
+    rows = features.build(
+        np.array([0, -1]), np.zeros(2, np.int64), np.zeros(2, np.int8), np.repeat([0, 1], 3),
+        np.tile([1, 2, 3], 2),
+    )  # fmt: skip
+    assert not rows.user[1, :-2].any()  # all but hour and network, which are known
+    ranker.net.set_items(np.zeros_like(features.item_codes))
+    rows.pair[:] = 0.0
+    score = ranker.score_features(rows)["p_click"].reshape(2, 3)
+    assert np.isfinite(score).all()
+    np.testing.assert_allclose(score, np.repeat(score[:, :1], 3, 1), rtol=1e-5)
+
+
+@every_ranker
+def test_a_number_that_is_missing_at_serving_counts_as_its_training_mean(board, features, model):
+    samples = first_rows(board, features, 64)
+    ranker = fitted(model, samples, features)
+    asked = samples.features
+    missing, mean = (replace(asked, pair=asked.pair.copy()) for _ in range(2))
+    missing.pair[:, 3] = np.nan
+    mean.pair[:, 3] = ranker.net.pair_scale.mean[3]
+    told = ranker.score_features(missing)["p_click"]
+    np.testing.assert_allclose(told, ranker.score_features(mean)["p_click"], atol=1e-5)
+    assert np.isfinite(told).all()
+
+
+@every_ranker
+def test_labels_that_are_all_zero_teach_a_low_probability(board, features, model):
+    samples = first_rows(board, features, 64)
+    none = replace(samples, targets={n: np.zeros_like(v) for n, v in samples.targets.items()})
+    ranker = fitted(model, none, features, epochs=20)
+    told = ranker.score_features(none.features)
+    assert all(np.isfinite(values).all() for values in told.values())
+    assert told["p_click"].mean() < 0.2
+    assert np.isnan(ranker.history.valid_auc).all()  # one class has no AUC
+
+
+@every_ranker
+def test_one_user_and_one_request_are_enough_to_learn_from(board, features, model):
+    """The few requests of one user train; a single request is also validated on."""
+    log = board.interactions
+    mine = log.take(log["user_id"] == log["user_id"][0])
+    samples = training_samples(replace(board, interactions=mine), features, EXPOSED)
+    ranker = fitted(model, samples, features, epochs=10)
+    assert ranker.history.loss[-1] < ranker.history.loss[0]
+    alone = samples.take(np.array([0]))
+    ranker = configured(model, negatives="exposed").fit_samples(alone, features)
+    assert np.isfinite(ranker.score_features(alone.features)["p_click"]).all()
+
+
+@every_ranker
+def test_identical_items_get_one_score(board, features, model):
+    """Twins in every field, id apart, where the id was not seen in training; and an item that
+    stands twice among the candidates."""
+    ranker = fitted(model, first_rows(board, features, 64), features)
+    rows = features.build(
+        np.array([0]), np.zeros(1, np.int64), np.zeros(1, np.int8), np.zeros(4, np.int64),
+        np.array([1, 2, 2, 3]),
+    )  # fmt: skip
+    codes = features.item_codes.copy()
+    codes[2], codes[2, 0], codes[1, 0] = codes[1], 0, 0
+    rows.pair[1:3] = rows.pair[0]
+    ranker.net.set_items(codes)
+    score = ranker.score_features(rows)["p_click"]
+    np.testing.assert_allclose(score[:3], score[0], rtol=1e-5)
+    assert abs(score[3] / score[0] - 1) > 1e-5
+
+
+def idle(ranker, samples):
+    """Names of the parameters that one pass over the rows gives no gradient."""
+    encoded, net = ranker._set_objective(samples).targets, ranker.net
+    loss = ranker.objective(net(Inputs.of(samples.features)), encoded, samples.weight)
+    (loss if net.extra is None else loss + net.extra).backward()
+    return [n for n, w in net.named_parameters() if w.grad is None or not w.grad.any()]
 
 
 @every_ranker
@@ -61,11 +162,8 @@ def test_every_parameter_has_a_gradient(lab, model):
     ranker.net.train()
     for table in (ranker.net.user_line, ranker.net.item_line) if model.name != "din" else ():
         torch.nn.init.normal_(table.weight)
-    encoded = ranker._set_objective(samples).targets
-    loss = ranker.objective(ranker.net(Inputs.of(samples.features)), encoded, samples.weight)
-    (loss if ranker.net.extra is None else loss + ranker.net.extra).backward()
-    idle = [n for n, w in ranker.net.named_parameters() if w.grad is None or not w.grad.any()]
-    assert not idle
+    ranker.net.unused = torch.nn.Linear(2, 1)  # the test sees what has none
+    assert idle(ranker, samples) == ["unused.weight", "unused.bias"]
 
 
 @every_ranker

@@ -282,7 +282,7 @@ def test_relations_are_those_of_a_loop_and_nobody_is_like_the_unknown():
                     for group in (cards.category, cards.creator)
                 ]
                 cosine = float(cards.vectors[b, i] @ cards.vectors[b, j])
-                assert alike[b, i, j].tolist() == [*same, cosine]
+                assert alike[b, :, i, j].tolist() == [*same, cosine]
 
 
 def test_the_scale_learns_whether_scores_are_probabilities():

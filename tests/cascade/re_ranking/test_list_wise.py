@@ -31,7 +31,7 @@ def test_attention_equals_the_naive_loop():
         block, x = ListAttention(4), torch.randn(1, 6, 4)
     cards = some_cards(1, 6, seed=1)
     earlier = torch.ones(6, 6, dtype=torch.bool).tril(-1)[None]
-    alike = relations(cards) * earlier[..., None]
+    alike = relations(cards) * earlier[:, None]
     with torch.inference_mode():
         out = block(x, alike, earlier | torch.eye(6, dtype=torch.bool)).numpy()[0]
         q, k, v = (m(x)[0].view(6, 4, 4).numpy() for m in (block.q, block.k, block.v))
@@ -41,7 +41,7 @@ def test_attention_equals_the_naive_loop():
             heads.append(np.zeros(4))
             for j in range(i):
                 weight = 1 / (1 + np.exp(-(q[i, r + 1] @ k[j, r + 1]) / 2))
-                heads[-1] = heads[-1] + float(alike[0, i, j, r]) * weight * v[j, r + 1]
+                heads[-1] = heads[-1] + float(alike[0, r, i, j]) * weight * v[j, r + 1]
         with torch.inference_mode():
             joined = x[0, i] + block.join(torch.from_numpy(np.concatenate(heads)).float())
             expected = (joined + block.feed(joined)).numpy()

@@ -1,0 +1,94 @@
+"""The simulated platform: what reading the behaviour sequence is worth, seeds 0-2 of training.
+
+Three rankers without any past, the same with the mean of the past items as a field, and three that
+read the sequence, on the same rows; with static features (ids, profile, tags) and with statistics
+as of the time. AUC and GAUC (within users) of the long view on logged rows of the tuning day.
+
+Run: ``python -m tests.bench.sequence [--world SEED] [--rows N] [--seeds N]`` (10 CPU minutes).
+"""
+
+import argparse
+from dataclasses import replace
+
+import numpy as np
+
+import reclab
+from reclab.cascade.ranking.dcn import DCN
+from reclab.cascade.ranking.deep_fm import DeepFM
+from reclab.cascade.ranking.dien import DIEN
+from reclab.cascade.ranking.din import DIN
+from reclab.cascade.ranking.features import FeatureBuilder
+from reclab.cascade.ranking.fields import exposed_rows
+from reclab.cascade.ranking.ranker import Ranker, main_target
+from reclab.cascade.ranking.training import Samples, training_samples
+from reclab.cascade.ranking.transformer import TransformerRanker
+from reclab.cascade.ranking.wide_deep import WideDeep
+from reclab.core.metrics import auc, gauc, mean_and_spread
+from reclab.core.types import Array
+from reclab.lab.lab import Lab
+from reclab.lab.zoo import unseen
+
+FREE = (WideDeep, DeepFM, DCN)
+READ = (DIN, DIEN, TransformerRanker)
+
+
+def without_past(rows: Samples) -> Samples:
+    """The same rows of users whose past nobody knows."""
+    none = np.full_like(rows.features.history, -1)
+    return replace(rows, features=replace(rows.features, history=none))
+
+
+def judged(
+    model: type[Ranker], features: FeatureBuilder, learn: Samples, test: Samples, user: Array,
+    seed: int,
+) -> tuple[float, float]:  # fmt: skip
+    """AUC and GAUC of a ranker trained with a seed."""
+    config = model.Config()
+    config = replace(config, train=replace(config.train, seed=seed))
+    ranker = model(config).fit_samples(learn, features)
+    main = main_target(ranker.targets)
+    label, p = test.targets[main] > 0.5, ranker.score_features(test.features)[main]
+    return auc(label, p), gauc(user, label, p)
+
+
+def measure(lab: Lab, rows: int, seeds: int) -> None:
+    """Print a line for each ranker, and for each group its mean by seed."""
+    p = lab.trained.parts
+    static = FeatureBuilder.load(lab.models_folder / "static", p.index, p.users)
+    config = replace(exposed_rows(), max_rows=rows)
+    print(f"{'features':<10}{'past':<10}{'ranker':<14}{'AUC':>8}{'±':>7}{'GAUC':>8}{'±':>7}")
+    for name, features in (("static", static), ("as-of", p.features)):
+        learn = training_samples(lab.logs, features, config, p.until_ms)
+        test, user = unseen(lab, features)
+        blind = without_past(learn), without_past(test)
+        groups = {"none": (FREE, *blind), "mean": (FREE, learn, test), "read": (READ, learn, test)}
+        for past, (models, some, asked) in groups.items():
+            found = np.array(
+                [
+                    [judged(model, features, some, asked, user, seed) for seed in range(seeds)]
+                    for model in models
+                ]
+            )
+            for model, by_seed in zip(models, found, strict=True):
+                _line(name, past, model.name, by_seed)
+            _line(name, past, "mean of three", found.mean(0))
+
+
+def _line(features: str, past: str, ranker: str, by_seed: Array) -> None:
+    numbers = [mean_and_spread(column) for column in by_seed.T]
+    cells = "".join(f"{mean:>8.4f}{spread:>7.4f}" for mean, spread in numbers)
+    print(f"{features:<10}{past:<10}{ranker:<14}{cells}", flush=True)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--world", type=int, default=0, help="seed of the platform")
+    parser.add_argument("--rows", type=int, default=300_000, help="exposed rows to learn from")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of training")
+    asked = parser.parse_known_args()[0]
+    measure(reclab.open("laptop", asked.world, progress=False), asked.rows, asked.seeds)
+
+
+if __name__ == "__main__":
+    main()
