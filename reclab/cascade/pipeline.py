@@ -24,9 +24,10 @@ from reclab.cascade.ranking.fusion import Fusion
 from reclab.cascade.ranking.towers import TwoTowerModel
 from reclab.cascade.ranking.training import Progress
 from reclab.cascade.re_ranking.mmr import MMRConfig, MMRStage
+from reclab.cascade.retrieval.calibration import Calibration, logged_pages
 from reclab.cascade.retrieval.content import ContentChannel
 from reclab.cascade.retrieval.item_cf import ItemCFChannel
-from reclab.cascade.retrieval.merge import Channel, MergeStage
+from reclab.cascade.retrieval.merge import HOW, Channel, MergeStage
 from reclab.cascade.retrieval.popular import PopularChannel
 from reclab.cascade.retrieval.sequential import SequentialChannel
 from reclab.cascade.retrieval.social import SocialChannel
@@ -72,6 +73,8 @@ class CascadeConfig:
     """candidates after ranking (1 … pre_rank)"""
     channels: tuple[str, ...] = CHANNELS
     """retrieval channels that are asked"""
+    merge: str = "quota"
+    """how the channels' answers become one set: quota, round_robin or score"""
     shares: Mapping[str, float] = field(default_factory=dict)
     """quota of each channel in proportion to the others' (0.1 … 10); 1 where not named"""
     deadline_ms: float | None = None
@@ -92,6 +95,8 @@ class CascadeConfig:
         known = bool(self.channels) and set(self.channels) <= set(CHANNELS)
         among = f"name at least one of {', '.join(CHANNELS)} and nothing else"
         check(known, "CascadeConfig.channels", self.channels, among, "all of them")
+        known = self.merge in HOW
+        check(known, "CascadeConfig.merge", self.merge, f"be one of {', '.join(HOW)}", "quota")
         for name, share in self.shares.items():
             check_float(f"CascadeConfig.shares[{name!r}]", share, 0.001, 1000.0, "1")
         if self.deadline_ms is not None:
@@ -112,6 +117,7 @@ class Parts(Channels):
     fuse: Fusion = field(default_factory=Fusion)
     duties: Tiers | None = None
     exposures: RecentExposures | None = None
+    calibration: Calibration | None = None
     channels: tuple[Channel, ...] = ()
     filters: tuple[Stage, ...] = ()
     re_ranker: Callable[[MMRConfig, ForwardIndex], Stage] = MMRStage
@@ -138,7 +144,9 @@ class Cascade:
         asked = [*(getattr(p, name) for name in c.channels), *p.channels]
         shares = {ch.name: c.shares[ch.name] for ch in asked if ch.name in c.shares}
         return [
-            MergeStage(asked, keep=c.retrieve, shares=shares, deadline_ms=c.deadline_ms),
+            MergeStage(
+                asked, c.retrieve, shares, c.merge, p.calibration, deadline_ms=c.deadline_ms
+            ),
             PublishedFilter(p.index),
             DuplicateFilter(),
             *([SeenFilter()] if c.hide_seen else []),
@@ -163,6 +171,7 @@ class Cascade:
         for n, (name, kind) in enumerate(KINDS.items()):
             say(0.1 + 0.4 * n / len(KINDS), f"channel {name}")
             made[name] = kind().fit(logs, _reads(kind, index, features), end)
+        calibration = Calibration.fit([*made.values()], logged_pages(logs, users, index, end))
         say(0.5, "pre-ranker")
         pre_ranker = PreRanker().fit(logs, features, end)
         say(0.7, "ranker")
@@ -170,7 +179,7 @@ class Cascade:
         fuse = Fusion.over(ranker.targets)
         stores = {"index": index, "users": users, "features": features}
         models = {"pre_ranker": pre_ranker, "ranker": ranker, "fuse": fuse}
-        self._parts = Parts(**made, **stores, **models, until_ms=until_ms)
+        self._parts = Parts(**made, **stores, **models, calibration=calibration, until_ms=until_ms)
         say(1.0, "cascade trained")
         return self
 
@@ -191,6 +200,8 @@ class Cascade:
         channels = (getattr(p, name) for name in CHANNELS)
         for part in (p.index, p.users, p.features, *channels, p.pre_ranker, p.ranker):
             part.save(folder)
+        if p.calibration:
+            p.calibration.save(folder)
         about = json.dumps({"until_ms": p.until_ms})
         (folder / "cascade.json").write_text(about, encoding="utf-8")
 
@@ -216,6 +227,7 @@ class Cascade:
             pre_ranker=PreRanker.load(folder, features),
             ranker=ranker,
             fuse=Fusion.over(ranker.targets),
+            calibration=Calibration.load(folder),
             until_ms=about["until_ms"],
         )
         return Cascade(parts=parts)

@@ -308,7 +308,7 @@ def _measure_tasks(lab: Lab, seeds: Sequence[int], rows: int) -> dict[str, Any]:
         train = replace(config.train, targets=targets, seed=seed)
         ranker = model(replace(config, train=train)).fit_samples(learn, features)
         told = ranker.score_features(judged.features)
-        for name in set(names) & set(told):
+        for name in (name for name in names if name in told):
             scores = found.setdefault(who, {}).setdefault(name, {"auc": [], "gain": []})
             label = judged.targets[name]
             rate = np.full(len(label), label.mean())

@@ -118,6 +118,7 @@ def test_a_request_before_everything_is_still_answered(cascade):
         ({"pre_rank": 50, "rank": 100}, "a funnel narrows"),
         ({"channels": ()}, "name at least one of popular, item_cf, two_tower"),
         ({"channels": ("popular", "astrology")}, "astrology"),
+        ({"merge": "best"}, "CascadeConfig.merge must be one of quota, round_robin, score"),
         ({"shares": {"popular": -1.0}}, r"CascadeConfig.shares\['popular'\]"),
     ],
 )
@@ -169,6 +170,23 @@ def test_a_channel_that_fails_leaves_the_others(lab, cascade):
     slate, trace = cascade.with_parts(item_cf=Broken()).recommend(lab.requests(1)[0])
     assert len(slate) == 10
     assert any("item_cf" in note and "TimeoutError" in note for note in trace.notes)
+
+
+def test_quotas_and_the_way_of_merging_are_settings(lab, cascade):
+    """A channel with most of the quota brings in most; by score, none is promised anything."""
+    p, requests = cascade.parts, lab.requests(4)
+    batch = read_batch(requests, p.users, p.index)
+    share: dict[str, float] = {}
+    for name, settings in (("equal", {}), ("wide", {"shares": {"content": 20.0}})):
+        kept = cascade.with_config(**settings).stages()[0](batch, Candidates.empty(4)).kept
+        share[name] = float((kept["best_channel"] == CHANNELS.index("content")).mean())
+    assert share["equal"] < 0.3 < 0.6 < share["wide"]
+    by_score = cascade.with_config(merge="score")
+    slates, trace = by_score.recommend_batch(requests)
+    assert all(len(slate) == 10 for slate in slates) and trace.notes == ()
+    kept = by_score.stages()[0](batch, Candidates.empty(4)).kept
+    assert kept.counts().tolist() == [SIZES["retrieve"]] * 4
+    assert set(p.calibration.names) == set(CHANNELS) and p.calibration.weight.max() > 0
 
 
 def test_what_was_shown_is_not_shown_again(lab):

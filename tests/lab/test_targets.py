@@ -20,8 +20,11 @@ from reclab.lab.target_studies import (
 from reclab.lab.targets import (
     TargetLab,
     front,
+    judged_rows,
     list_values,
+    make_target_panel,
     panel_rows,
+    rows_of,
     target_lab,
     top_places,
     undominated,
@@ -91,6 +94,19 @@ def test_the_true_front_holds_the_best_of_both_ends_and_no_list_beats_it(built):
         assert (real.value[name] <= best * (1 + 1e-6)).all()
         assert real.value[name][end] > 0.9 * real.value[name].max()
     assert ideal.best.sum() > 10
+
+
+def test_where_nobody_knows_the_truth_predictions_stand_in_for_it(lab, built):
+    """The platform's logs taken for real ones: judged by clicks, days by tenths of the time."""
+    real = replace(lab, origin="somewhere")
+    panel = make_target_panel(real, built.ranker)
+    assert not panel.by_truth and panel.true is panel.told
+    assert front(panel, "p_click", "watch_sec").best.any()
+    when = lab.logs.interactions["time_ms"]
+    rows = rows_of(judged_rows(real, "tuning"), built.ranker)
+    first, stop = np.searchsorted(when, np.quantile(when, [0.8, 0.9]).astype(np.int64))
+    assert len(rows) == stop - first
+    real.close()
 
 
 def test_undominated_points_are_found_as_by_brute_force():

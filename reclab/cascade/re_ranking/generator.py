@@ -71,10 +71,8 @@ class Pointer(ListPolicy):
             nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim)
         )
         self.key = nn.Linear(dim, dim, bias=False)
-        self.worth, self.price = (
-            nn.Linear(2, 1, bias=False),
-            nn.Linear(len(RELATIONS), 1, bias=False),
-        )
+        self.worth = nn.Linear(2, 1, bias=False)
+        self.price = nn.Linear(len(RELATIONS), 1, bias=False)
         with torch.no_grad():
             # begins near the order of the scores, with some chance for others
             self.worth.weight.copy_(torch.tensor([[4.0, 0.0]]))

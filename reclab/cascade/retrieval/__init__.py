@@ -6,6 +6,7 @@
     content.py     new and good items of your topics          +--> merge.py --> Candidates
     social.py      your creators' posts, your circle's likes  |
     sequential.py  what comes next after your last ones     --+
+    calibration.py makes the channels' scores comparable, for a merge by score
   and as wanted
     swing.py       as item_cf, by pairs of users who agree
     als.py         what the factors of your likes point at
@@ -15,6 +16,7 @@ A channel has a ``name``, ``fit(logs, index, until_ms)`` and ``retrieve(batch, k
 """
 
 from reclab.cascade.retrieval.als import ALSChannel, ALSConfig
+from reclab.cascade.retrieval.calibration import Calibration, logged_pages
 from reclab.cascade.retrieval.content import ContentChannel, ContentConfig
 from reclab.cascade.retrieval.item_cf import ItemCFChannel, ItemCFConfig
 from reclab.cascade.retrieval.merge import MergeStage
@@ -26,6 +28,7 @@ from reclab.cascade.retrieval.swing import SwingChannel, SwingConfig
 __all__ = [
     "ALSChannel",
     "ALSConfig",
+    "Calibration",
     "ContentChannel",
     "ContentConfig",
     "ItemCFChannel",
@@ -39,4 +42,5 @@ __all__ = [
     "SocialConfig",
     "SwingChannel",
     "SwingConfig",
+    "logged_pages",
 ]

@@ -1,13 +1,15 @@
 """Content-based retrieval (内容召回): new and good items about what the user likes.
 
-    taste_t  = sum over the last L positives h_0, h_1, ... (newest first) of  d^l w_{h_l, t}
+    taste_t  = e v_t + sum over the last L positives h_0, h_1, ... (newest first) of  d^l w_{h_l, t}
     score(i) = cos(taste, w_i) * 2^(-(now - published_i) / fresh) * quality_i
     quality_i = (positives_i + a m) / (shown_i + a),   m = the mean rate
 
 w_i are the tags of item i, weighed 1, 1/2, 1/3 ... by place, at length 1; with texts, the TF-IDF
-weights of its words stand beside them. From each tag an inverted index leads to its items in order
-of publication. A request walks the user's strongest tags back from its own time, so an item is
-found from the moment it is out, though nobody has clicked it: its quality is the mean until shown.
+weights of its words stand beside them. v are the interests in the user's profile, weighed alike:
+all that is known of a new user, and soon outweighed. From each tag an inverted index leads to its
+items in order of publication. A request walks the user's strongest tags back from its own time, so
+an item is found from the moment it is out, though nobody has clicked it: its quality is the mean
+until it is shown.
 
 Reference: Pazzani and Billsus 2007, "Content-Based Recommendation Systems"; Salton and Buckley 1988
 (TF-IDF).
@@ -28,6 +30,7 @@ from reclab.cascade.batch import Batch
 from reclab.cascade.ranking.vocabulary import tag_scale
 from reclab.cascade.retrieval.events import halvings
 from reclab.cascade.retrieval.packed import write_best
+from reclab.core.clock import DAY_MS
 from reclab.core.errors import DataError, NotBuilt, check_float, check_int
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
@@ -46,6 +49,8 @@ class ContentConfig:
     """L, latest positives that speak for the user (1-50)"""
     position_decay: float = 0.95
     """d, weight of each older positive against the next newer one (0.5-1)"""
+    profile: float = 1.0
+    """e, positives that the interests in the profile weigh (0-5)"""
     tags: int = 5
     """strongest tags (and words) of the user that are looked up (3-20)"""
     scan: int = 1000
@@ -60,6 +65,7 @@ class ContentConfig:
     def __post_init__(self) -> None:
         check_int("ContentConfig.length", self.length, 1, 1000, "20")
         check_float("ContentConfig.position_decay", self.position_decay, 0.0, 1.0, "0.95")
+        check_float("ContentConfig.profile", self.profile, 0.0, 1000.0, "1")
         check_int("ContentConfig.tags", self.tags, 1, 10_000, "5")
         check_int("ContentConfig.scan", self.scan, 1, 10**6, "1000")
         check_float("ContentConfig.fresh_hours", self.fresh_hours, 0.01, float("inf"), "24-200")
@@ -91,6 +97,7 @@ class ContentChannel:
         if texts is not None and any(text.strip() for text in texts):
             learned = TfidfVectorizer(max_features=self.config.words, dtype=np.float32)
             self._words = learned.fit_transform(texts).tocsr()
+        self._interests = interests(logs.users, until_ms)
         self._index, self._shown, self._liked = index, np.zeros(0), np.zeros(0)
         past = logs.interactions
         return self.update(past.take(past["time_ms"] < until_ms))
@@ -126,28 +133,39 @@ class ContentChannel:
         term = np.repeat(np.arange(self._terms.shape[1]), np.diff(self._terms.tocsc().indptr))
         row, weight = self._terms.tocsc().indices, self._terms.tocsc().data
         order = np.lexsort((self._quality[row], self._publish[row], term))
-        self._posted, self._weight = row[order], weight[order]
+        self._posted = row[order]
+        self._weight = weight[order] * self._quality[self._posted]
         # ranks of times are small, so that (term, time) fits one number and one binary search
         self._times, rank = np.unique(self._publish, return_inverse=True)
         self._key = term * np.int64(n + 1) + rank[self._posted]
         self._version = index.version
         return self
 
-    def tastes(self, history: Array) -> sp.csr_matrix:
-        """(B, n_terms) weights of tags (and words), of length 1, of the items in ``history``."""
+    def tastes(self, history: Array, user_row: Array) -> Array:
+        """(B, n_terms) float32 weights of tags (and words), of length 1, of the items in
+        ``history`` and the profiles of ``user_row``; interests that no item has lead nowhere."""
         newest_first = history[:, : -self.config.length - 1 : -1]
-        owner, age = np.nonzero((newest_first >= 0) & (newest_first < self._terms.shape[0]))
-        weight = np.float32(self.config.position_decay) ** age.astype(np.float32)
-        shape = len(history), self._terms.shape[0]
-        read = sp.csr_matrix((weight, (owner, newest_first[owner, age])), shape)
-        return unit_rows(read @ self._terms)
+        (n_items, n_terms), first = self._terms.shape, self._terms.indptr
+        owner, age = np.nonzero((newest_first >= 0) & (newest_first < n_items))
+        liked = newest_first[owner, age]
+        counts = first[liked + 1] - first[liked]
+        slot = ragged(first[liked], counts)
+        weight = (self.config.position_decay**age).repeat(counts) * self._terms.data[slot]
+        said = self._interests[np.where(user_row < len(self._interests), user_row, -1)]
+        reader, place = np.nonzero((said >= 0) & (said < n_terms))
+        shape, size = (len(history), n_terms), len(history) * n_terms
+        cell = owner.repeat(counts) * n_terms + self._terms.indices[slot]
+        read = np.bincount(cell, weight, size).reshape(shape)
+        told_of = reader * n_terms + said[reader, place].astype(np.int64)
+        told = np.bincount(told_of, tag_scale(said.shape[1])[place], size).reshape(shape)
+        return _of_length_1(read + self.config.profile * _of_length_1(told)).astype(np.float32)
 
     def retrieve(self, batch: Batch, k: int) -> tuple[Array, Array]:
         """The ``k`` best by the formula among those out at each request's time, without the items
         of the history.
 
         Returns (B, k) item rows, best first, padded with -1 (a whole row of -1 for a user without
-        history), and (B, k) float32 scores.
+        history and interests), and (B, k) float32 scores.
         """
         if self._index is None:
             raise NotBuilt("ContentChannel.retrieve: call fit(logs, index, until_ms) first")
@@ -158,21 +176,23 @@ class ContentChannel:
         block = max(1, min(256, SLOTS // (self.config.tags * self.config.scan)))
         for start in range(0, len(batch.time_ms), block):
             part = slice(start, start + block)
-            history = batch.history[part]
-            self._answer(history, batch.time_ms[part], item_row[part], score[part])
+            taste = self.tastes(batch.history[part], batch.user_row[part])
+            history, now = batch.history[part], batch.time_ms[part]
+            self._answer(taste, history, now, item_row[part], score[part])
         return item_row, score
 
-    def _answer(self, history: Array, time_ms: Array, item_row: Array, score: Array) -> None:
+    def _answer(
+        self, taste: Array, history: Array, time_ms: Array, item_row: Array, score: Array
+    ) -> None:
         """Fill the answers of one block of requests, in place."""
-        taste = self.tastes(history).toarray()
         strongest = np.argsort(-taste, axis=1, kind="stable")[:, : self.config.tags]
         owner, place = np.nonzero(np.take_along_axis(taste, strongest, 1) > 0)
         term = strongest[owner, place]
         posted, counts = self._postings(term, time_ms[owner])
-        weight = np.repeat(taste[owner, term], counts) * self._weight[posted]
-        owner, item = np.repeat(owner, counts), self._posted[posted]
+        weight = taste[owner, term].repeat(counts) * self._weight[posted]
+        owner, item = owner.repeat(counts), self._posted[posted]
         age_ms = time_ms[owner] - self._publish[item]
-        value = weight * halvings(age_ms, self.config.fresh_hours) * self._quality[item]
+        value = weight * halvings(age_ms, self.config.fresh_hours)
         reader, at = np.nonzero(history >= 0)
         if len(owner):
             write_best(
@@ -200,6 +220,7 @@ class ContentChannel:
             "ids": self._index.ids,
             "tags": _tags(self._index),
             "publish": self._publish,
+            "interests": self._interests,
             "shown": self._shown,
             "liked": self._liked,
             "data": words.data,
@@ -218,9 +239,24 @@ class ContentChannel:
             columns = {"video_id": "ids", "tags": "tags", "publish_ms": "publish"}
             index = ForwardIndex(Table({name: held[kept] for name, kept in columns.items()}))
         channel._index, channel._shown, channel._liked = index, held["shown"], held["liked"]
+        channel._interests = held["interests"]
         parts = held["data"], held["indices"], held["indptr"]
         channel._words = sp.csr_matrix(parts, (len(parts[2]) - 1, int(held["n_words"])))
         return channel._invert()
+
+
+def interests(users: Table, until_ms: int) -> Array:
+    """(n_users + 1, width) tag numbers of each user's last snapshot begun before ``until_ms``, by
+    user id, -1 padded; all -1 where there is none, and in the last row, for unknown users."""
+    ids = np.unique(users["user_id"])
+    if "interest_tags" not in users:
+        return np.full((len(ids) + 1, 0), -1, np.int16)
+    day = users["day"] if "day" in users else np.zeros(len(users), np.int64)
+    order = np.argsort(day, kind="stable")
+    order = order[day[order] * np.int64(DAY_MS) < until_ms]
+    found = np.full((len(ids) + 1, users["interest_tags"].shape[1]), -1, np.int16)
+    found[np.searchsorted(ids, users["user_id"][order])] = users["interest_tags"][order]
+    return found
 
 
 def _tags(index: ForwardIndex) -> Array:
@@ -238,6 +274,11 @@ def tag_weights(tags: Array) -> sp.csr_matrix:
     shape = len(tags), int(tags.max(initial=-1)) + 1
     tag = tags[item, place].astype(np.int64)
     return sp.csr_matrix((tag_scale(tags.shape[1])[place], (item, tag)), shape)
+
+
+def _of_length_1(rows: Array) -> Array:
+    length = np.sqrt((rows * rows).sum(1, keepdims=True))
+    return np.asarray(rows / np.where(length > 0, length, 1.0))
 
 
 def unit_rows(matrix: sp.csr_matrix) -> sp.csr_matrix:

@@ -85,7 +85,8 @@ class PopularChannel:
     def retrieve(self, batch: Batch, k: int) -> tuple[Array, Array]:
         """The ``k`` most popular items already published at each request's time.
 
-        Returns (B, k) item rows, best first, padded with -1, and (B, k) float32 popularities.
+        Returns (B, k) item rows, best first, padded with -1, and (B, k) float32 scores: their share
+        of all popularity, which means the same at any hour.
         """
         if self._rows is None:
             raise NotBuilt("PopularChannel.retrieve: call fit(logs, index, until_ms) first")
@@ -104,7 +105,8 @@ class PopularChannel:
             item_row[request, nth[request, at] - 1] = top[at]
         score = np.zeros((n, k), np.float32)
         found = item_row >= 0
-        score[found] = self._popularity[item_row[found]]
+        total = max(1e-30, float(self._popularity.sum()))
+        score[found] = self._popularity[item_row[found]] / total
         return item_row, score
 
     def _published(self, rows: Array, time_ms: Array) -> Array | None:

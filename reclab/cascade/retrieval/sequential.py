@@ -125,16 +125,23 @@ class SequentialChannel:
         c, past = self.config, logs.interactions
         before = past.take(past["time_ms"] < until_ms)
         rows = sequences(positives(before, index, c.group), c.length + 1, c.train.max_rows)
-        n_items = len(index)
+        self._seen = np.unique(rows[rows >= 0])
         with torch.random.fork_rng():
             torch.manual_seed(c.train.seed)
-            net = self._net = NextItemNet(n_items, c)
+            net = self._net = NextItemNet(len(self._seen), c)
             if len(rows):
-                self._learn(net, np.where(rows < 0, n_items, rows), n_items, progress)
+                self._learn(net, self._codes(rows), len(self._seen), progress)
         net.eval()
-        self._seen = np.unique(rows[rows >= 0])
         self._index_items()
         return self
+
+    def _codes(self, item_row: Array) -> Array:
+        """Places among the items that occur in training, which alone have vectors: of a million
+        items most never do. Items that do not, and -1, are padding."""
+        n = len(self._seen)
+        code = np.searchsorted(self._seen, item_row)
+        there = self._seen[np.minimum(code, n - 1)] == item_row if n else np.zeros(1, bool)
+        return np.where(there, code, n)
 
     def _learn(
         self, net: NextItemNet, rows: Array, n_items: int, progress: Progress | None
@@ -161,9 +168,9 @@ class SequentialChannel:
         self.history = train(net, n, n, loss_of, validate, c.train, progress)
 
     def _index_items(self) -> None:
-        """Vectors of the items that occur in training; others never learned theirs."""
+        """Vectors of the items that occur in training."""
         assert self._net is not None
-        vectors = self._net.vectors().detach().numpy()[self._seen]
+        vectors = self._net.vectors().detach().numpy()
         self._vectors = VectorIndex(vectors.shape[1])
         self._vectors.add(self._seen, vectors)
 
@@ -171,9 +178,7 @@ class SequentialChannel:
         """(B, d + 1) vectors of the requests; the last entry, 1, meets the item's bias."""
         if self._net is None:
             raise NotBuilt("SequentialChannel.users: call fit(logs, index, until_ms) first")
-        n_items, past = self._net.item.padding_idx, batch.history[:, -self.config.length :]
-        known = (past >= 0) & (past < n_items)
-        rows = torch.from_numpy(np.where(known, past, n_items))
+        rows = torch.from_numpy(self._codes(batch.history[:, -self.config.length :]))
         with OneThread(), torch.inference_mode():
             states = self._net(rows)[:, -1].numpy()
         return np.concatenate([states, np.ones_like(states[:, :1])], 1)

@@ -123,6 +123,7 @@ def test_the_list_that_alternates_is_found(kind):
     assert first_two.mean() > 0.9 and (topic.sum(1) == 3).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_the_generator_learns_from_logs_alone():
     """Pages -> evaluator -> generator: nobody tells it the world's rule."""
     evaluator = Evaluator(EvaluatorConfig(epochs=8)).fit(logged(3000, 5))

@@ -92,7 +92,7 @@ def test_no_item_is_found_before_it_is_out_and_each_from_then_on():
     for item in tagged[:20]:
         for now, found in ((publish[item] - 1, False), (publish[item], True)):
             batch = batch_of(np.array([0]), now, np.where(history == item, -1, history))
-            taste = channel.tastes(batch.history).toarray()[0]
+            taste = channel.tastes(batch.history, batch.user_row)[0]
             match = (channel._terms[[item]].toarray()[0] * taste).sum() > 0
             assert (item in channel.retrieve(batch, N)[0]) == (found and match)
 
@@ -176,3 +176,26 @@ def test_items_about_nothing_are_never_found():
     bare = replace(LOGS, items=Table({"video_id": LOGS.items["video_id"]}))
     channel = ContentChannel().fit(bare, ForwardIndex(bare.items), END)
     assert (channel.retrieve(batch_of(np.array([0, 1])), 5)[0] == -1).all()
+
+
+def test_a_new_user_is_answered_by_the_interests_in_the_profile_as_of_the_time():
+    """User 3 said tag 1 on day 0 and tag 0 on day 2; the even items have tag 0."""
+    users = {"user_id": np.array([3, 3, 5]), "day": np.array([0, 2, 0])}
+    users |= {"interest_tags": np.array([[1, -1], [0, -1], [-1, -1]], np.int16)}
+    logs, nothing = replace(LOGS, users=Table(users)), np.full((3, 4), -1)
+    batch = batch_of(np.array([0, 1, -1]), history=nothing)
+    for until, odd in ((DAY_MS, 1), (3 * DAY_MS, 0)):
+        channel = ContentChannel(ContentConfig(fresh_hours=FOREVER)).fit(logs, INDEX, until)
+        item_row, _ = channel.retrieve(batch, 5)
+        assert (item_row[0] % 2 == odd).all() and (item_row[0] >= 0).all()
+        assert (item_row[1:] == -1).all(), "no interests, or nobody we know"
+    silent = ContentChannel(ContentConfig(profile=0.0)).fit(logs, INDEX, DAY_MS)
+    assert (silent.retrieve(batch, 5)[0] == -1).all()
+
+
+def test_the_interests_count_as_much_as_the_setting_says():
+    users = Table({"user_id": np.array([0]), "interest_tags": np.array([[1]], np.int16)})
+    logs = replace(LOGS, users=users)
+    channel = ContentChannel(ContentConfig(profile=2.0)).fit(logs, INDEX, END)
+    taste = channel.tastes(np.array([[-1, 4]]), np.array([0]))[0]
+    np.testing.assert_allclose(taste, np.array([1.0, 2.0]) / np.sqrt(5), rtol=1e-6)

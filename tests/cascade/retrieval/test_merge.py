@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reclab.cascade.retrieval.calibration import Calibration
 from reclab.cascade.retrieval.merge import MergeStage, unite
 from reclab.core.errors import ConfigError
 from reclab.core.pipeline import run
@@ -25,6 +26,26 @@ class Fixed:
         answer = self.rows[:, :k]
         room[:, : answer.shape[1]] = answer
         return room, np.zeros(room.shape, np.float32)
+
+
+class Scored(Fixed):
+    """The same, with scores."""
+
+    def __init__(self, name: str, rows: list[list[int]], score: list[list[float]]) -> None:
+        super().__init__(name, rows)
+        self.score = np.array(score, np.float32)
+
+    def retrieve(self, batch: Any, k: int) -> tuple[Array, Array]:
+        rows, score = super().retrieve(batch, k)
+        score[:, : self.score.shape[1]] = self.score[:, :k]
+        return rows, score
+
+
+# what channels a and b say in log-odds: a's score as it is; b's ten times too large, and doubted
+LINE = np.array([-100.0, 100.0])
+KNOWN = Calibration(
+    ("a", "b"), ((LINE, LINE), (LINE, LINE / 10)), np.array([0.0, 0.0]), np.array([1.0, 0.5])
+)
 
 
 class Broken:
@@ -156,7 +177,71 @@ def test_uniting_equals_the_loops(rows, share):
         assert list(zip(mine.item_row.tolist(), *columns, strict=True)) == in_turns(rows, share, b)
 
 
+def test_by_score_the_items_with_most_points_stay_whoever_found_them():
+    a = Scored("a", [[1, 2, 3]], [[3.0, 2.0, 1.0]])
+    b = Scored("b", [[9, 2, 8]], [[100.0, 60.0, 2.0]])  # 5, 3 and 0.1 points
+    stage = MergeStage([a, b], keep=4, how="score", calibration=KNOWN)
+    kept, trace = merged(stage)
+    assert kept.item_row.tolist() == [2, 9, 1, 3]  # 2 + 3 points, 5, 3, 1
+    np.testing.assert_allclose(kept["points"], [5, 5, 3, 1], rtol=1e-6)
+    assert kept["channels"].tolist() == [0b11, 0b10, 0b01, 0b01]
+    assert kept["best_channel"].tolist() == [1, 1, 0, 0]
+    assert kept["retrieval_rank"].tolist() == [1, 0, 0, 2]
+    assert trace.why_dropped(8) == ("retrieval", "too few points")
+
+
+def test_by_score_a_failing_channel_and_one_without_a_curve_are_noted():
+    stage = MergeStage(
+        [Scored("a", [[1], [5]], [[3.0], [-2.0]]), Broken(), Fixed("c", [[4, 5], [6, -1]])],
+        keep=3,
+        how="score",
+        calibration=KNOWN,
+    )
+    kept, trace = merged(stage, 2)
+    assert kept.request_row.tolist() == [0, 0, 0, 1, 1]
+    assert kept.item_row.tolist() == [1, 4, 5, 6, 5]  # below 0 points is worse than none
+    assert "broken" in trace.notes[0] and "channel 'c' is not calibrated" in trace.notes[-1]
+
+
+@pytest.mark.parametrize("rows", [[[-1]], [[-1, -1]]])
+def test_by_score_nothing_found_is_nothing_kept(rows):
+    kept, _ = merged(MergeStage([Fixed("a", rows)], keep=3, how="score", calibration=KNOWN))
+    assert len(kept) == 0 and kept["channels"].dtype == np.uint32
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 9), unique=True, max_size=6), min_size=2, max_size=2),
+    st.integers(1, 12),
+)
+def test_by_score_nothing_is_lost_and_the_sums_are_those_of_the_loops(rows, keep):
+    scores = [[float(-(r**2)) for r in range(len(row))] for row in rows]
+    channels = [Scored(n, [row], [s]) for n, row, s in zip("ab", rows, scores, strict=True)]
+    result = MergeStage(channels, keep=keep, how="score", calibration=KNOWN)(
+        None, Candidates.empty(1)
+    )
+    total: dict[int, float] = {}
+    for row, score, scale in zip(rows, scores, (1.0, 0.05), strict=True):
+        for item, value in list(zip(row, score, strict=True))[:keep]:
+            total[item] = total.get(item, 0.0) + scale * value
+    found = np.concatenate([result.kept.item_row, result.dropped.item_row])
+    points = np.concatenate([result.kept["points"], result.dropped["points"]])
+    assert sorted(found) == sorted(total) and len(result.kept) == min(keep, len(total))
+    np.testing.assert_allclose(points, [total[item] for item in found], rtol=1e-5)
+    assert (np.diff(points) <= 1e-6).all()
+
+
+def test_round_robin_gives_all_channels_the_same_whatever_their_shares():
+    a, b = Fixed("a", [[*range(0, 40)]]), Fixed("b", [[*range(100, 140)]])
+    stage = MergeStage([a, b], keep=20, shares={"a": 3.0}, how="round_robin")
+    assert np.bincount(merged(stage)[0]["best_channel"]).tolist() == [10, 10]
+
+
 def test_wrong_settings_are_named():
+    with pytest.raises(ConfigError, match="MergeStage.how must be one of quota, .* got 'best'"):
+        MergeStage([Broken()], how="best")
+    with pytest.raises(ConfigError, match="MergeStage.calibration"):
+        MergeStage([Broken()], how="score")
     with pytest.raises(ConfigError, match="MergeStage.keep must be >= 1, got 0"):
         MergeStage([Broken()], keep=0)
     with pytest.raises(ConfigError, match="MergeStage.channels"):
