@@ -235,7 +235,7 @@ class CascadeExplorer(Explorer):
         groups = [label(name) for name in GROUPS]
         dots, dash = (go.Scatter(x=groups, mode="markers") for _ in range(2))
         dots.update(marker={"color": PALETTE[4], "size": 9, "symbol": "circle"})
-line = {"width": 3, "color": PALETTE[3]}
+        line = {"width": 3, "color": PALETTE[3]}
         dash.update(marker={"color": PALETTE[3], "size": 22, "symbol": "line-ew", "line": line})
         left = go.Scatter(x=stages[:4], mode="lines+markers", line_color=PALETTE[3])
         return (
