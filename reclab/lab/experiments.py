@@ -12,6 +12,7 @@ import numpy as np
 from reclab.cascade.batch import read_batch
 from reclab.cascade.pipeline import CHANNELS, Cascade
 from reclab.cascade.re_ranking.mmr import MMRConfig
+from reclab.cascade.retrieval.merge import HOW
 from reclab.cascade.stages import Predictor
 from reclab.core.chance import rng
 from reclab.core.clock import DAY_MS
@@ -156,6 +157,13 @@ def channels(lab: Lab, retrieve: int = 600) -> dict[str, float]:
         words: float(replay(panel, replace(config, channels=asked), index).recall[0])
         for words, asked in sets.items()
     }
+
+
+def merges(lab: Lab, retrieve: int = 600) -> dict[str, Replay]:
+    """The funnel replayed for each way to merge the channels."""
+    config = lab.trained.with_config(retrieve=retrieve).config
+    index = lab.trained.parts.index
+    return {how: replay(lab.panel, replace(config, merge=how), index) for how in HOW}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ a test holds its lists equal to the live cascade's.
 Simplified: industry logs what each stage saw and said, and replays days of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,7 +32,8 @@ DERIVED = ("by_pre", "by_rank")  # what is sorted again at loading instead of be
 class Panel:
     """E requests × U places, padded with ``item_row`` -1.
 
-    ``brought`` (C, E, DEPTH) int16: places in the order of each channel's answer, -1 = no more;
+    ``brought`` (C, E, DEPTH) int16: places in the order of each channel's answer, -1 = no more, and
+    ``points`` (C, E, DEPTH) float32 what its calibrated score adds to an item's;
     ``dropped`` (E, U) a filter removes it; ``pre_score``, ``rank_score``, ``gain`` (E, U) float32;
     ``by_pre``, ``by_rank`` (E, U) places in the order of these scores, in the flat (E, U);
     ``is_best`` (E, U) among the oracle's N_BEST; ``best_gain`` (E, 10) gains of the oracle's list;
@@ -42,6 +43,7 @@ class Panel:
 
     item_row: Array
     brought: Array
+    points: Array
     dropped: Array
     pre_score: Array
     rank_score: Array
@@ -99,8 +101,8 @@ def make_panel(
     """Retrieve deeply, score everything, and judge it."""
     p, requests = cascade.parts, judge.requests(split, n)
     batch = read_batch(requests, p.users, p.index)
-    answers = [getattr(p, name).retrieve(batch, DEPTH)[0] for name in CHANNELS]
-    item_row, brought = _union(answers, len(p.index))
+    answers = {name: getattr(p, name).retrieve(batch, DEPTH) for name in CHANNELS}
+    item_row, brought = _union([rows for rows, _ in answers.values()])
     half = (lambda f: progress(f, "panel of requests")) if progress else None
     pre = panel_scores(cascade, requests, item_row, pre_score(p.pre_ranker))
     rank = panel_scores(cascade, requests, item_row, rank_score(p.ranker, p.fuse), half)
@@ -113,6 +115,7 @@ def make_panel(
     return Panel(
         item_row=item_row.astype(np.int32),
         brought=brought,
+        points=_points(cascade, answers),
         dropped=~np.take_along_axis(allowed, at, 1) & there,
         pre_score=pre,
         rank_score=rank,
@@ -140,9 +143,9 @@ def exposure_groups(cascade: Cascade) -> Array:
     return metrics.head_middle_tail(exposures(cascade))
 
 
-def _union(answers: list[Array], n_items: int) -> tuple[Array, Array]:
+def _union(answers: list[Array]) -> tuple[Array, Array]:
     """(E, U) different items of each request, -1 padded, and (C, E, DEPTH) int16: where each
-    channel's answer lies among them, -1 = no more."""
+    channel's answer lies among them, -1 = no more. Answers are padded at their end."""
     n = len(answers[0])
     found = [np.unique(np.concatenate([rows[e] for rows in answers])) for e in range(n)]
     found = [rows[rows >= 0] for rows in found]
@@ -154,6 +157,16 @@ def _union(answers: list[Array], n_items: int) -> tuple[Array, Array]:
             mine = answer[e][answer[e] >= 0]
             brought[c, e, : len(mine)] = np.searchsorted(rows, mine)
     return item_row, brought
+
+
+def _points(cascade: Cascade, answers: Mapping[str, tuple[Array, Array]]) -> Array:
+    """(C, E, DEPTH) float32 points of each channel's answer, 0 where there is none."""
+    known = cascade.parts.calibration
+    points = np.zeros((len(answers), len(next(iter(answers.values()))[0]), DEPTH), np.float32)
+    for c, (name, (rows, scores)) in enumerate(answers.items()):
+        if known:
+            points[c, :, : rows.shape[1]] = known.points(name, rows, scores)
+    return points
 
 
 Score = Callable[[Batch, Candidates], Array]

@@ -81,9 +81,13 @@ def not_dropped(panel: Panel, config: CascadeConfig, found: Array) -> Array:
 
 
 def retrieved(panel: Panel, config: CascadeConfig, overask: float = 1.5) -> Array:
-    """(E, U) bool: the first ``config.retrieve`` different items in the turns of the merge."""
+    """(E, U) bool: the first ``config.retrieve`` different items in the turns of the merge, or
+    those with most points."""
     channels, n = [CHANNELS.index(name) for name in config.channels], config.retrieve
-    share = np.array([config.shares.get(name, 1.0) for name in config.channels])
+    if config.merge == "score":
+        return _by_points(panel, channels, n)
+    shares = config.shares if config.merge == "quota" else {}
+    share = np.array([shares.get(name, 1.0) for name in config.channels])
     share = share / share.sum()
     asked = np.minimum(np.ceil(overask * n * share), min(n, DEPTH)).astype(int)
     rank = np.concatenate([np.arange(k) for k in asked])
@@ -101,6 +105,21 @@ def retrieved(panel: Panel, config: CascadeConfig, overask: float = 1.5) -> Arra
     found = np.zeros(len(first), bool)
     found[flat[_first_true(new, n)]] = True
     return found.reshape(-1, width)[:, :-1]
+
+
+def _by_points(panel: Panel, channels: list[int], n: int) -> Array:
+    """(E, U) bool: the ``n`` items with most points among the channels' first ``n``."""
+    width, depth = panel.item_row.shape[1], min(n, DEPTH)
+    place = panel.brought[channels, :, :depth]
+    there = place >= 0
+    flat = (place + width * np.arange(len(panel))[:, None])[there]
+    total = np.bincount(flat, panel.points[channels, :, :depth][there], panel.item_row.size)
+    total[np.bincount(flat, minlength=panel.item_row.size) == 0] = -np.inf
+    total = total.reshape(-1, width)
+    best = np.argsort(-total, axis=1, kind="stable")[:, :n]
+    found = np.zeros(total.shape, bool)
+    np.put_along_axis(found, best, True, 1)
+    return found & (total > -np.inf)
 
 
 def pre_ranked(panel: Panel, clean: Array, keep: int, duties: Duties | None = None) -> Array:

@@ -18,6 +18,7 @@ from reclab.cascade.pre_ranking.duties import RESERVING, DutiesConfig
 from reclab.cascade.ranking.zoo import RANKERS
 from reclab.cascade.re_ranking.dpp import DPPConfig, DPPStage
 from reclab.cascade.re_ranking.mmr import MMRStage
+from reclab.cascade.retrieval.merge import HOW
 from reclab.lab import Lab
 from reclab.lab.duties import duties_of
 from reclab.lab.latency import STAGES, stage_costs
@@ -34,6 +35,10 @@ from reclab.show.theme import PALETTE, Series, panels
 add_labels(
     {
         "retrieve": ("kept after retrieval", "召回后保留"),
+        "merge": ("merge by", "合并方式"),
+        "quota": ("quota", "配额"),
+        "round_robin": ("round robin", "轮询"),
+        "score": ("calibrated score", "校准分数"),
         "pre_rank": ("kept after pre-ranking", "粗排后保留"),
         "rank": ("kept after ranking", "精排后保留"),
         "lam": ("λ: relevance 1, variety 0", "λ：1 相关，0 多样"),
@@ -128,6 +133,7 @@ class CascadeExplorer(Explorer):
         last = "third"
         return [
             Slider("retrieve", 1000, values=SIZES, group="first"),
+            Choice("merge", HOW, HOW[0], group="first"),
             *(Slider(name, 1, values=QUOTAS, group="first") for name in CHANNELS),
             Slider("pre_rank", 300, values=SIZES, group="second"),
             self._choice("pre_ranker", "second"),
@@ -156,6 +162,7 @@ class CascadeExplorer(Explorer):
             pre_rank=int(params["pre_rank"]),
             rank=int(params["rank"]),
             channels=tuple(on),
+            merge=str(params["merge"]),
             shares={name: float(params[name]) for name in on},
             mmr=replace(base.mmr, lam=float(params["lam"])),
         )
@@ -180,7 +187,7 @@ class CascadeExplorer(Explorer):
     def live_settings(self) -> dict[str, Any]:
         """The settings as they stand, for ``lab.cascade.with_config(**…)``."""
         now = self.config(self.params)
-        names = ("retrieve", "pre_rank", "rank", "channels", "shares", "mmr")
+        names = ("retrieve", "pre_rank", "rank", "channels", "merge", "shares", "mmr")
         return {name: getattr(now, name) for name in names}
 
     def panel(self, params: Params) -> Panel:

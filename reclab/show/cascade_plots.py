@@ -195,6 +195,14 @@ def channels_table(found: Mapping[str, float]) -> str:
     return "\n".join(lines + [f"{name:<28}{recall:>16.0%}" for name, recall in found.items()])
 
 
+def merges_table(found: Mapping[str, Replay]) -> str:
+    """What each way to merge retrieves and leads to."""
+    lines = [f"{'merged by':<20}{'of the 100 best':>16}{'value':>8}{'new on the page':>17}"]
+    for how, done in found.items():
+        lines.append(f"{label(how):<20}{done.recall[0]:>16.0%}{done.share:>8.3f}{done.new:>17.1%}")
+    return "\n".join(lines)
+
+
 def reach_table(found: Mapping[str, Reach]) -> str:
     """What each channel finds alone, for whom."""
     lines = [f"{'channel alone':<24}{'of the 100 best':>16}{'new ones':>10}{'new users':>11}"]

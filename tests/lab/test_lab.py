@@ -46,6 +46,7 @@ FUNNELS = {
     "default": {"retrieve": 1000, "pre_rank": 300, "rank": 100},
     "narrow": {"retrieve": 200, "pre_rank": 100, "rank": 20},
     "two channels": {"retrieve": 400, "pre_rank": 50, "rank": 50, "channels": CHANNELS[1:3]},
+    "points": {"retrieve": 300, "pre_rank": 100, "merge": "score"},
     "quotas": {"retrieve": 300, "pre_rank": 100, "shares": {"item_cf": 4.0, "popular": 0.25}},
 }
 

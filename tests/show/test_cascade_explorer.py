@@ -13,6 +13,7 @@ SETTINGS = {
     "as it opens": {},
     "narrow": {"retrieve": 300, "pre_rank": 100, "rank": 20},
     "quotas": {"item_cf": 4, "popular": 0.25, "social": 0},
+    "points": {"merge": "score", "retrieve": 400},
     "duties": {"pre_rank": 100, "cold_start": 0.2, "creators": 0.1, "category": 0.3},
     "volume": {"re_ranker": "DPP", "lam": 0.7, "two_tower": 0},
 }
