@@ -42,10 +42,10 @@ PANEL_REQUESTS = {"tiny": 60, "full": 40}
 # The trap of lesson 02: ids, profile, tags and history, without counters.
 TRAP = {
     "exposed only": TrainConfig(
-        epochs=1, max_rows=250_000, learning_rate=6e-3, negatives="exposed"
+        epochs=2, max_rows=250_000, learning_rate=6e-3, negatives="exposed"
     ),
     "sampled negatives": TrainConfig(
-        epochs=1, max_rows=250_000, learning_rate=6e-3, negatives="sampled", n_sampled=3
+        epochs=2, max_rows=250_000, learning_rate=6e-3, negatives="sampled", n_sampled=3
     ),
 }
 STATIC = FeatureConfig(with_statistics=False)

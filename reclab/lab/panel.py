@@ -16,6 +16,7 @@ import numpy as np
 
 from reclab.cascade.batch import Batch, read_batch
 from reclab.cascade.pipeline import CHANNELS, Cascade
+from reclab.cascade.pre_ranking.duties import Duties, DutiesConfig
 from reclab.cascade.stages import Fuser, Predictor, Scorer
 from reclab.core import metrics
 from reclab.core.types import Array, Candidates, Request
@@ -35,8 +36,9 @@ class Panel:
     ``dropped`` (E, U) a filter removes it; ``pre_score``, ``rank_score``, ``gain`` (E, U) float32;
     ``by_pre``, ``by_rank`` (E, U) places in the order of these scores, in the flat (E, U);
     ``is_best`` (E, U) among the oracle's N_BEST; ``best_gain`` (E, 10) gains of the oracle's list;
-    ``group`` (n_items,) 0 head, 1 middle, 2 tail by past exposure; ``n_best`` (E,) how many of the
-    N_BEST can be worth anything; ``time_ms`` (E,) when each request came."""
+    ``group`` (n_items,) 0 head, 1 middle, 2 tail by past exposure; ``is_small`` (n_items,) of 80 %
+    of the creators, the least shown; ``n_best`` (E,) how many of the N_BEST can be worth anything;
+    ``time_ms`` (E,) when each request came."""
 
     item_row: Array
     brought: Array
@@ -47,6 +49,7 @@ class Panel:
     is_best: Array
     best_gain: Array
     group: Array
+    is_small: Array
     n_best: Array
     time_ms: Array
     by_pre: Array
@@ -119,6 +122,7 @@ def make_panel(
         is_best=np.take_along_axis(is_best, at, 1) & there,
         best_gain=np.take_along_axis(gain, best[:, :10], 1).astype(np.float32),
         group=exposure_groups(cascade),
+        is_small=Duties(DutiesConfig(), p.index, exposures(cascade)).is_small,
         n_best=is_best.sum(1),
         time_ms=np.array([request.time_ms for request in requests]),
     )

@@ -23,6 +23,7 @@ from reclab.core.types import Array, Candidates, Request
 from reclab.lab.panel import DEPTH, Panel
 from reclab.stores.forward_index import ForwardIndex
 
+GROUPS = ("head", "middle", "tail", "new", "small_creators", "largest_topic")
 ReRanker = Callable[[MMRConfig, ForwardIndex], Stage]
 
 
@@ -32,8 +33,8 @@ class Replay:
 
     ``given``, ``kept`` (5,) mean candidates before and after each of STAGES; ``recall`` (4,) share
     of the oracle's 100 best that is left after the first four; ``value``, ``ndcg``, ``best`` (E,)
-    per request; ``lists`` (E, 10) item rows, -1 = empty; ``exposure`` (3,) shares of head, middle
-    and tail; ``new`` share of cards younger than a day; ``gini`` over all items; ``topics`` mean
+    per request; ``lists`` (E, 10) item rows, -1 = empty; ``shown``, ``handed`` (6,): GROUPS
+    on the page and among what pre-ranking hands on; ``gini`` over all items; ``topics`` mean
     different main topics on a page."""
 
     given: Array
@@ -43,10 +44,20 @@ class Replay:
     ndcg: Array
     best: Array
     lists: Array
-    exposure: Array
-    new: float
+    shown: Array
+    handed: Array
     gini: float
     topics: float
+
+    @property
+    def exposure(self) -> Array:
+        """(3,) shares of head, middle and tail on the page."""
+        return self.shown[:3]
+
+    @property
+    def new(self) -> float:
+        """Share of the cards younger than a day."""
+        return float(self.shown[3])
 
     @property
     def share(self) -> float:
@@ -178,8 +189,8 @@ def replay(
         ndcg=metrics.ndcg(gain, panel.best_gain),
         best=panel.best_gain.sum(1),
         lists=lists,
-        exposure=metrics.share_by_group(shown, panel.group, 3),
-        new=_new(panel, lists, index),
+        shown=shares(panel, index, np.nonzero(lists >= 0)[0], shown),
+        handed=shares(panel, index, np.nonzero(pre)[0], panel.item_row[pre]),
         gini=metrics.gini(np.bincount(shown, minlength=len(panel.group))),
         topics=_topics(lists, index),
     )
@@ -210,12 +221,23 @@ def _anonymous(panel: Panel) -> Batch:
     return Batch(requests, none - 1, panel.time_ms, none, past, starts, none[:0])
 
 
-def _new(panel: Panel, lists: Array, index: ForwardIndex) -> float:
-    """Share of the cards that were published within the day before; NaN without dates."""
-    if "publish_ms" not in index:
-        return float("nan")
-    age_ms = panel.time_ms[:, None] - index["publish_ms"][np.maximum(lists, 0)]
-    return float((age_ms < DAY_MS)[lists >= 0].mean()) if (lists >= 0).any() else 0.0
+def shares(panel: Panel, index: ForwardIndex, owner: Array, rows: Array) -> Array:
+    """(6,) shares of GROUPS among items ``rows`` (n,) of the requests ``owner`` (n,); of the
+    largest topic, the mean over requests. NaN for what the index does not know."""
+    found = np.full(len(GROUPS), np.nan)
+    if not len(rows):
+        return np.zeros(len(GROUPS))
+    found[:3] = metrics.share_by_group(rows, panel.group, 3)
+    if "publish_ms" in index:
+        found[3] = (panel.time_ms[owner] - index["publish_ms"][rows] < DAY_MS).mean()
+    found[4] = panel.is_small[rows].mean()
+    if "tags" in index:
+        topic = index["tags"][rows, 0].astype(np.int64) + 1
+        width = int(topic.max()) + 1
+        counts = np.bincount(owner * width + topic, minlength=len(panel) * width)
+        counts = counts.reshape(len(panel), width)
+        found[5] = (counts.max(1) / np.maximum(counts.sum(1), 1)).mean()
+    return found
 
 
 def _topics(lists: Array, index: ForwardIndex) -> float:

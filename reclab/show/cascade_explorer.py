@@ -24,7 +24,7 @@ from reclab.lab.latency import STAGES, stage_costs
 from reclab.lab.model_scores import ModelScores, known_scores, with_models
 from reclab.lab.panel import Panel
 from reclab.lab.pre_ranking import MODELS, WAYS
-from reclab.lab.replay import Replay, ReRanker, replay
+from reclab.lab.replay import GROUPS, Replay, ReRanker, replay
 from reclab.show.controls import Choice, Slider
 from reclab.show.explorer import Explorer, Params, shrinking
 from reclab.show.labels import add_labels, label
@@ -36,11 +36,22 @@ add_labels(
         "retrieve": ("kept after retrieval", "召回后保留"),
         "pre_rank": ("kept after pre-ranking", "粗排后保留"),
         "rank": ("kept after ranking", "精排后保留"),
-        "lam": ("λ: relevance against diversity", "λ：相关性与多样性"),
-        "quota": ("quota of {0}, 0 = off", "{0}配额，0 = 关"),
+        "lam": ("λ: relevance 1, variety 0", "λ：1 相关，0 多样"),
+        "first": (
+            "retrieval: candidates, and a quota for each channel (0 = off)",
+            "召回：数量与配额（0 = 关）",
+        ),
+        "second": (
+            "pre-ranking: candidates, model, and places kept for duties",
+            "粗排：数量、模型与流量调控",
+        ),
+        "third": (
+            "ranking and re-ranking: candidates, models, diversity",
+            "精排与重排：数量、模型与多样性",
+        ),
         "pre_ranker": ("pre-ranker", "粗排模型"),
-        "own.two_tower": ("two towers, the cascade's own", "双塔，默认"),
-        "own.din": ("DIN, the cascade's own", "DIN，默认"),
+        "own.two_tower": ("two towers (own)", "双塔（默认）"),
+        "own.din": ("DIN (own)", "DIN（默认）"),
         "wide_deep": ("Wide & Deep", "Wide & Deep"),
         "deep_fm": ("DeepFM", "DeepFM"),
         "x_deep_fm": ("xDeepFM", "xDeepFM"),
@@ -52,9 +63,9 @@ add_labels(
         "ple": ("PLE", "PLE"),
         "ranker": ("ranker", "精排模型"),
         "re_ranker": ("re-ranker", "重排模型"),
-        "duty.long_tail": ("places for the long tail", "长尾扶持"),
-        "duty.cold_start": ("places for new items", "新品冷启动"),
-        "duty.creators": ("places for small creators", "创作者保护"),
+        "duty.long_tail": ("for the long tail", "长尾扶持"),
+        "duty.cold_start": ("for new items", "新品冷启动"),
+        "duty.creators": ("for small creators", "创作者保护"),
         "duty.category": ("most of one category", "类目配额上限"),
         "popular": ("popular", "热门召回"),
         "item_cf": ("item-to-item CF", "协同过滤召回"),
@@ -67,11 +78,12 @@ add_labels(
         "pre_ranking": ("pre-ranking", "粗排"),
         "ranking": ("ranking", "精排"),
         "re_ranking": ("re-ranking", "重排"),
-        "ranking and re-ranking": ("ranking and re-ranking", "精排与重排"),
         "head": ("head 1 %", "头部 1 %"),
         "middle": ("middle", "腰部"),
         "tail": ("tail 80 %", "长尾 80 %"),
-        "new": ("of these new", "其中新品"),
+        "new": ("new", "新品"),
+        "small_creators": ("small creators", "中小作者"),
+        "largest_topic": ("largest topic", "最大类目"),
     }
 )
 SIZES = (20, 50, 100, 150, 200, 300, 400, 500, 600, 800, 1000, 1200, 1500)
@@ -82,17 +94,13 @@ DEFAULT = {"pre_ranker": "two_tower", "ranker": "din"}
 
 @dataclass(frozen=True)
 class Result:
-    """A replay of the funnel with the time and the arithmetic it would take."""
+    """A replay of the funnel with the time and the arithmetic it would take; ``promised`` (6,) what
+    the duties keep for each of GROUPS, NaN = nothing."""
 
     replay: Replay
+    promised: np.ndarray
     ms: np.ndarray
     mmac: float
-
-
-def quotas() -> list[Slider]:
-    """A slider for each channel."""
-    words = {name: label("quota").format(label(name)) for name in CHANNELS}
-    return [Slider(name, 1, words[name], values=QUOTAS, group="retrieval") for name in CHANNELS]
 
 
 class CascadeExplorer(Explorer):
@@ -116,18 +124,16 @@ class CascadeExplorer(Explorer):
 
     def controls_of(self) -> list[Slider | Choice]:
         """The declarations, by stage."""
-        places = [
-            Slider(name, 0.0, f"duty.{name}", high=0.3, group="pre_ranking") for name in RESERVING
-        ]
-        last = "ranking and re-ranking"
+        places = [Slider(name, 0.0, f"duty.{name}", high=0.3, group="second") for name in RESERVING]
+        last = "third"
         return [
-            Slider("retrieve", 1000, unit="candidates", values=SIZES, group="retrieval"),
-            *quotas(),
-            Slider("pre_rank", 300, unit="candidates", values=SIZES, group="pre_ranking"),
-            self._choice("pre_ranker", "pre_ranking"),
+            Slider("retrieve", 1000, values=SIZES, group="first"),
+            *(Slider(name, 1, values=QUOTAS, group="first") for name in CHANNELS),
+            Slider("pre_rank", 300, values=SIZES, group="second"),
+            self._choice("pre_ranker", "second"),
             *places,
-            Slider("category", 1.0, "duty.category", low=0.1, group="pre_ranking"),
-            Slider("rank", 100, unit="candidates", values=(10, *SIZES), group=last),
+            Slider("category", 1.0, "duty.category", low=0.1, group="second"),
+            Slider("rank", 100, values=(10, *SIZES), group=last),
             self._choice("ranker", last),
             Choice(
                 "re_ranker", [(n, n) for n in ("MMR", "DPP", *self.re_rankers)], "MMR", group=last
@@ -204,7 +210,10 @@ class CascadeExplorer(Explorer):
             if other and usual:  # dearer or cheaper by so much a candidate
                 ms[stage] = max(0.0, ms[stage] + (other.us - usual.us) * done.given[stage] / 1e3)
                 macs[stage] += (other.macs - usual.macs) * done.given[stage] / 1e6
-        return Result(done, ms, float(macs.sum()))
+        kept = {"tail": "long_tail", "new": "cold_start", "small_creators": "creators"}
+        kept["largest_topic"] = "category"
+        promised = np.array([float(params[kept[g]]) if g in kept else np.nan for g in GROUPS])
+        return Result(done, promised, ms, float(macs.sum()))
 
     def figure_of(self) -> go.Figure:
         fig = panels(
@@ -212,10 +221,10 @@ class CascadeExplorer(Explorer):
                 "What the list of ten is worth",
                 "How much of the oracle's 100 best is left",
                 "Time of one request by stage",
-                "Who is shown",
+                "Who is shown (bar), was handed on (dot), is promised (dash)",
             ],
-            ["", "after stage", "stage", "items by past exposure"],
-            ["share of the oracle", "share left", "ms", "share of exposure"],
+            ["", "after stage", "stage", ""],
+            ["share of the oracle", "share left", "ms", "share of cards"],
         )
         for place in ((1, 1), (1, 2), (2, 2)):
             fig.update_yaxes(range=[0, 1], tickformat=".0%", row=place[0], col=place[1])
@@ -223,13 +232,19 @@ class CascadeExplorer(Explorer):
 
     def traces(self) -> Sequence[Series]:
         stages = [label(name) for name in STAGES]
-        groups = [label(name) for name in ("head", "middle", "tail", "new")]
+        groups = [label(name) for name in GROUPS]
+        dots, dash = (go.Scatter(x=groups, mode="markers") for _ in range(2))
+        dots.update(marker={"color": PALETTE[4], "size": 9, "symbol": "circle"})
+        line = {"width": 3, "color": PALETTE[3]}
+        dash.update(marker={"color": PALETTE[3], "size": 22, "symbol": "line-ew", "line": line})
         left = go.Scatter(x=stages[:4], mode="lines+markers", line_color=PALETTE[3])
         return (
             Series("worth", _bar([label("value"), "NDCG@10"], PALETTE[0]), 1, 1),
             Series("left", left, 1, 2),
             Series("time", _bar(stages, PALETTE[1]), 2, 1),
             Series("shown", _bar(groups, PALETTE[2]), 2, 2),
+            Series("handed", dots, 2, 2),
+            Series("promised", dash, 2, 2),
         )
 
     def series(self, result: Result) -> Mapping[str, Mapping[str, Any]]:
@@ -238,7 +253,9 @@ class CascadeExplorer(Explorer):
             "worth": {"y": [done.share, done.ndcg.mean()]},
             "left": {"y": done.recall},
             "time": {"y": result.ms},
-            "shown": {"y": [*done.exposure, done.new]},
+            "shown": {"y": done.shown},
+            "handed": {"y": done.handed},
+            "promised": {"y": result.promised},
         }
 
     def rows(self, result: Result) -> Sequence[Row]:

@@ -85,7 +85,11 @@ class Choice:
 
 
 Control = Slider | Check | Choice
-_WORDS = {"description_width": "250px"}
+
+
+def _style(control: Control) -> dict[str, str]:
+    """Room for the words: less where many controls stand close together."""
+    return {"description_width": "165px" if control.group else "250px"}
 
 
 class Knob:
@@ -121,7 +125,7 @@ class Knob:
 def _slider(control: Slider, words: str) -> tuple[w.Widget, w.Widget]:
     wide = w.Layout(flex="1 1 auto", min_width="0", width="auto")
     shown = f"{words} ({label(control.unit)})" if control.unit else words
-    common = {"description": shown, "style": _WORDS, "layout": wide, "readout": False}
+    common = {"description": shown, "style": _style(control), "layout": wide, "readout": False}
     common |= {"continuous_update": True, "tooltip": shown}
     if control.values:
         places = list(control.values)
@@ -174,7 +178,9 @@ def _choice(control: Choice, words: str) -> tuple[w.Widget, w.Widget]:
         (label(o[0]), o[1]) if isinstance(o, tuple) else (label(o), o) for o in control.options
     ]
     wide = w.Layout(width="auto", min_width="0")
-    menu = w.Dropdown(options=options, value=control.value, description=words, style=_WORDS)
+    menu = w.Dropdown(
+        options=options, value=control.value, description=words, style=_style(control)
+    )
     menu.layout = wide
     return menu, menu
 

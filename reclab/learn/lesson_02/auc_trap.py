@@ -53,11 +53,12 @@ def trap_table(rows: Sequence[Row]) -> str:
     """
     sizes = sorted({size for _, _, values in rows for size in values})
     heads = [f"value@{size}" for size in sizes]
-    lines = ["  ".join([f"{'model':<14}{'AUC':>7}", *(f"{h:>9}" for h in heads)])]
+    width = max(14, *(len(model) + 1 for model, _, _ in rows))
+    lines = ["  ".join([f"{'model':<{width}}{'AUC':>7}", *(f"{h:>9}" for h in heads)])]
     for model, auc, values in rows:
         cells = (f"{values[size]:.2f}" if size in values else "-" for size in sizes)
         padded = (f"{c:>{max(9, len(h))}}" for c, h in zip(cells, heads, strict=True))
-        lines.append("  ".join([f"{model:<14}{auc:>7.2f}", *padded]))
+        lines.append("  ".join([f"{model:<{width}}{auc:>7.2f}", *padded]))
     return "\n".join(lines)
 
 
