@@ -18,12 +18,17 @@
       and as wanted  filters/duplicate_content.py, filters/exposed_bloom.py, filters/risk.py,
       filters/block_list.py, filters/compliance.py, filters/context.py
                  ▼
-    pre_ranking/two_tower.py               one dot product a candidate        ┐ stages.py
-                 ▼                                                            │ holds sizes
-    ranking/features.py ► ranking/din.py ► ranking/fusion.py                  ┘ and models
+    pre_ranking/two_tower.py               one dot product a candidate        ┐
+      or pre_ranking/shallow.py, pre_ranking/three_tower.py; with             │ stages.py
+      pre_ranking/duties.py                                                   │ holds sizes
+                 ▼                                                            │ and models
+    ranking/features.py ► ranking/din.py ► ranking/fusion.py                  │
+      or another of ranking/zoo.py                                            ┘
                  ▼
     re_ranking/mmr.py (re_ranking/windows.py)    from the best items to the best list
-      or re_ranking/dpp.py, judged by re_ranking/list_metrics.py
+      or re_ranking/dpp.py, re_ranking/score_order.py, re_ranking/list_wise.py,
+      re_ranking/generator.py, re_ranking/policy_gradient.py, judged by
+      re_ranking/list_metrics.py
                  ▼
     Slate, Trace                           every dropped candidate has a stage and a reason
 

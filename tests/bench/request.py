@@ -1,6 +1,7 @@
 """What requests cost over their bare kernels: FAISS search, gather and dot, model forwards, MMR.
 
-Model forwards are the ranker's and the request's side of both two-tower models. The kernels run on
+Model forwards are the ranker's, and the request's side of both two-tower models and of the
+sequential one; searches are those of the two channels that have vectors. The kernels run on
 arrays of the requests' own sizes, one after the other with them, so that both see the same machine;
 the median of the ratios is quoted, for requests that come alone and for a batch of them.
 """
@@ -46,7 +47,9 @@ def kernels(cascade: Cascade, requests: list[Request]) -> dict[str, float]:
     def first(n: int) -> Candidates:
         return Candidates(len(requests), every.repeat(n), pool[:, :n].ravel())
 
-    query, k = p.two_tower.users(batch), int(np.ceil(1.5 * c.retrieve / len(c.channels)))
+    k = int(np.ceil(1.5 * c.retrieve / len(c.channels)))
+    query, state = p.two_tower.users(batch), p.sequential.users(batch)
+    past = torch.from_numpy(p.sequential.codes(batch.history))
     many, last = first(into["pre_ranking"]), first(c.rank)
     users, vectors = p.pre_ranker.users(batch), p.pre_ranker.vectors
     features = p.features.for_batch(batch, first(into["ranking"]))
@@ -69,11 +72,20 @@ def kernels(cascade: Cascade, requests: list[Request]) -> dict[str, float]:
             p.two_tower.net.users(asked)
             p.pre_ranker.net.users(asked)
 
+    def sequence() -> None:
+        with torch.inference_mode():
+            p.sequential.net(past)
+
+    def search() -> None:
+        p.two_tower.vectors.search(query, k)
+        p.sequential.vectors.search(state, k + past.shape[1])
+
     return {
-        "search": best_of(lambda: p.two_tower.vectors.search(query, k)),
+        "search": best_of(search),
         "gather and dot": best_of(dot),
         "ranker forward": best_of(forward),
         "towers forward": best_of(towers),
+        "sequence forward": best_of(sequence),
         "mmr": best_of(lambda: mmr_batch(score, tags, 10, c.mmr.lam)),
     }
 

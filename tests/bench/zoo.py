@@ -23,7 +23,7 @@ from reclab.cascade.ranking.zoo import RANKERS
 from reclab.core.metrics import auc, mean_and_spread
 from reclab.core.types import Array
 from reclab.datasets.splits import movielens_rank
-from tests.bench.ml100k import STATIC, data_folder, parts, with_profile
+from tests.bench.ml100k import STATIC, data_folder, one_task, parts, with_best, with_profile
 
 PEERS = {
     "wide_deep": 0.7133,
@@ -54,11 +54,6 @@ def two_tasks(rows: Samples) -> Samples:
     return replace(rows, targets={"p_click": second, "p_long_view": main})
 
 
-def one_task(rows: Samples) -> Samples:
-    """Rating >= 4 alone."""
-    return replace(rows, targets={"p_click": rows.targets["p_click"]})
-
-
 def fitted(
     model: type[Ranker], features: FeatureBuilder, rows: list[Samples], train: TrainConfig
 ) -> tuple[Ranker, float, float]:
@@ -79,10 +74,7 @@ def measure(names: list[str], seeds: int = 3) -> dict[str, Array]:
     if folder is None:
         raise FileNotFoundError("shared/data/movielens_100k is absent")
     split = movielens_rank(folder)
-    logs = with_profile(split)
-    best = logs.interactions["rating"] == 5
-    logs = replace(logs, interactions=logs.interactions.with_columns(is_long_view=best))
-    features, rows = parts(logs, split, statistics=False)
+    features, rows = parts(with_best(with_profile(split)), split, statistics=False)
     table: dict[str, Array] = {}
     print(
         f"{'ranker':<14}{'valid':>8}{'test':>8}{'spread':>8}{'peer':>8}{'weights':>9}{'rows/s':>8}"

@@ -15,7 +15,7 @@ from reclab.learn.lesson_02 import EXERCISES
 from reclab.learn.limit import within
 from reclab.learn.probe import CORRECT, NOT_ATTEMPTED, NOT_YET
 
-SIMILARITY, MMR, SIZES, DECAYED, TRAP, FUSE = EXERCISES
+SIMILARITY, MMR, SIZES, DECAYED, TRAP, FUSE, *_ = EXERCISES
 STATES = {"Correct", "Not yet", "Not attempted"}
 
 

@@ -115,7 +115,7 @@ class SequentialChannel:
     def __init__(self, config: SequentialConfig | None = None) -> None:
         self.config = config or SequentialConfig()
         self.history = History()
-        self._net: NextItemNet | None = None
+        self.net: NextItemNet | None = None
 
     def fit(
         self, logs: Logs, index: ForwardIndex, until_ms: int, progress: Progress | None = None
@@ -128,14 +128,14 @@ class SequentialChannel:
         self._seen = np.unique(rows[rows >= 0])
         with torch.random.fork_rng():
             torch.manual_seed(c.train.seed)
-            net = self._net = NextItemNet(len(self._seen), c)
+            net = self.net = NextItemNet(len(self._seen), c)
             if len(rows):
-                self._learn(net, self._codes(rows), len(self._seen), progress)
+                self._learn(net, self.codes(rows), len(self._seen), progress)
         net.eval()
         self._index_items()
         return self
 
-    def _codes(self, item_row: Array) -> Array:
+    def codes(self, item_row: Array) -> Array:
         """Places among the items that occur in training, which alone have vectors: of a million
         items most never do. Items that do not, and -1, are padding."""
         n = len(self._seen)
@@ -169,30 +169,30 @@ class SequentialChannel:
 
     def _index_items(self) -> None:
         """Vectors of the items that occur in training."""
-        assert self._net is not None
-        vectors = self._net.vectors().detach().numpy()
-        self._vectors = VectorIndex(vectors.shape[1])
-        self._vectors.add(self._seen, vectors)
+        assert self.net is not None
+        vectors = self.net.vectors().detach().numpy()
+        self.vectors = VectorIndex(vectors.shape[1])
+        self.vectors.add(self._seen, vectors)
 
     def users(self, batch: Batch) -> Array:
         """(B, d + 1) vectors of the requests; the last entry, 1, meets the item's bias."""
-        if self._net is None:
+        if self.net is None:
             raise NotBuilt("SequentialChannel.users: call fit(logs, index, until_ms) first")
-        rows = torch.from_numpy(self._codes(batch.history[:, -self.config.length :]))
+        rows = torch.from_numpy(self.codes(batch.history[:, -self.config.length :]))
         with OneThread(), torch.inference_mode():
-            states = self._net(rows)[:, -1].numpy()
+            states = self.net(rows)[:, -1].numpy()
         return np.concatenate([states, np.ones_like(states[:, :1])], 1)
 
     def retrieve(self, batch: Batch, k: int) -> tuple[Array, Array]:
         """(B, k) item rows, best first, without those of the history, padded with -1, and their
         scores (B, k) float32. Users without history get an empty answer."""
-        if self._net is None:
+        if self.net is None:
             raise NotBuilt("SequentialChannel.retrieve: call fit(logs, index, until_ms) first")
         n, length = batch.history.shape
         if not n or not len(self._seen):
             return np.full((n, k), -1, np.int64), np.zeros((n, k), np.float32)
         ends_known = batch.history[:, -1] >= 0
-        score, rows = self._vectors.search(self.users(batch), min(k + length, len(self._seen)))
+        score, rows = self.vectors.search(self.users(batch), min(k + length, len(self._seen)))
         old = (rows[:, :, None] == batch.history[:, None, :]).any(2)
         drop = old | (rows < 0) | ~ends_known[:, None]
         order = np.argsort(drop, axis=1, kind="stable")[:, :k]
@@ -205,10 +205,10 @@ class SequentialChannel:
 
     def save(self, folder: Path) -> None:
         """Write ``sequential.pt`` and ``sequential.json``."""
-        if self._net is None:
+        if self.net is None:
             raise NotBuilt("SequentialChannel.save: call fit(logs, index, until_ms) first")
         folder.mkdir(parents=True, exist_ok=True)
-        state = {"seen": torch.from_numpy(self._seen), "net": self._net.state_dict()}
+        state = {"seen": torch.from_numpy(self._seen), "net": self.net.state_dict()}
         torch.save(state, folder / "sequential.pt")
         about = {"config": asdict(self.config), "history": asdict(self.history)}
         (folder / "sequential.json").write_text(json.dumps(about), encoding="utf-8")
@@ -225,7 +225,7 @@ class SequentialChannel:
         channel = cls(SequentialConfig(**config))
         net = NextItemNet(len(state["net"]["item.weight"]) - 1, channel.config)
         net.load_state_dict(state["net"])
-        channel._net, channel._seen = net.eval(), state["seen"].numpy()
+        channel.net, channel._seen = net.eval(), state["seen"].numpy()
         channel.history = History(**about["history"])
         channel._index_items()
         return channel

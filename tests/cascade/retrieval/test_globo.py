@@ -20,3 +20,7 @@ def test_retrieval_on_globo_reaches_what_is_known_to_be_reachable():
         rates[f"frozen: {n}"]["HR@20"] for n in ("item-CF, cosine", "item-CF, recent")
     )
     assert recent > cosine + 0.1, "recency weights carry it, not co-occurrence alone"
+    merged = rates["refreshed: merged by score"]
+    assert merged["HR@20"] >= 0.70 and merged["HR@100"] >= 0.875
+    assert merged["HR@20"] > rates["refreshed: item-CF, recent"]["HR@20"]
+    assert rates["frozen: sequential"]["HR@20"] >= 0.40

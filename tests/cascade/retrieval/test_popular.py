@@ -18,6 +18,48 @@ class TestPopularIsAChannel(ChannelContract):
         return PopularChannel()
 
 
+GROUPED = replace(
+    LOGS, users=LOGS.users.with_columns(age=np.where(LOGS.users["user_id"] % 2 == 0, 20, 40))
+)  # the young like even items, the others odd ones
+
+
+class TestPopularByGroupIsAChannel(ChannelContract):
+    logs = GROUPED
+
+    def make(self):
+        return PopularChannel(PopularConfig(by=("age",), shrink=3.0))
+
+
+def test_each_group_has_its_own_list_and_the_unknown_have_everybodys():
+    channel = PopularChannel(PopularConfig(by=("age",), shrink=1.0)).fit(GROUPED, INDEX, END)
+    item_row, _ = channel.retrieve(batch_of(np.array([4, 7, -1])), 10)
+    assert (item_row[0] % 2 == 0).all() and (item_row[1] % 2 == 1).all()
+    everybody = PopularChannel().fit(LOGS, INDEX, END).retrieve(batch_of(np.array([0])), 10)[0]
+    assert item_row[2].tolist() == everybody[0].tolist()
+
+
+def test_a_groups_score_is_drawn_to_everybodys_share():
+    forever, n = float("inf"), len(LOGS.items)
+    channel = PopularChannel(PopularConfig(forever, ("age",), 50.0)).fit(GROUPED, INDEX, END)
+    item_row, score = channel.retrieve(batch_of(np.array([4])), n)
+    shown = LOGS.interactions
+    liked = shown.take(shown["is_click"])
+    young = np.bincount(liked["video_id"][liked["user_id"] % 2 == 0], minlength=n)
+    share = np.bincount(liked["video_id"], minlength=n) / len(liked)
+    wanted = (young + 50 * share) / (young.sum() + 50)
+    np.testing.assert_allclose(score[0], wanted[item_row[0]], rtol=1e-5)
+
+
+def test_a_group_of_nobody_knows_what_everybody_likes():
+    """Users of an age that nobody who clicked has."""
+    users = GROUPED.users.with_columns(age=np.where(LOGS.users["user_id"] == 5, 70, 20))
+    shown = LOGS.interactions
+    logs = replace(GROUPED, users=users, interactions=shown.take(shown["user_id"] != 5))
+    channel = PopularChannel(PopularConfig(by=("age",))).fit(logs, INDEX, END)
+    item_row, score = channel.retrieve(batch_of(np.array([5, -1])), 8)
+    assert item_row[0].tolist() == item_row[1].tolist() and (score[0] > 0).all()
+
+
 def by_hand(interactions: Table, now_ms: int, half_life_hours: float) -> np.ndarray:
     total = np.zeros(len(LOGS.items))
     for item, when, click in zip(
@@ -39,6 +81,11 @@ def test_updates_in_pieces_equal_one_fit():
     channel = PopularChannel(PopularConfig(3.0)).fit(LOGS, INDEX, DAY_MS)
     for start in range(DAY_MS, END, 4 * HOUR_MS):
         channel.update(LOGS.interactions.take((when >= start) & (when < start + 4 * HOUR_MS)))
+    grouped = PopularChannel(PopularConfig(float("inf"), ("age",))).fit(GROUPED, INDEX, DAY_MS)
+    grouped.update(LOGS.interactions.take(when >= DAY_MS))
+    at_once = PopularChannel(PopularConfig(float("inf"), ("age",))).fit(GROUPED, INDEX, END)
+    for a, b in zip(*(c.retrieve(batch_of([4, 7]), 9) for c in (grouped, at_once)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
     last = int(when[LOGS.positive].max())
     whole = by_hand(LOGS.interactions, last + 1, 3.0)
     np.testing.assert_allclose(channel.popularity, whole, rtol=1e-6)
