@@ -267,7 +267,7 @@ class CascadeExplorer(Explorer):
 
     def rows(self, result: Result) -> Sequence[Row]:
         done = result.replay
-        return (
+        rows = (
             Row("value of the list, share of the oracle", done.share),
             Row("NDCG@10", float(done.ndcg.mean())),
             *(
@@ -281,6 +281,7 @@ class CascadeExplorer(Explorer):
             Row("arithmetic", result.mmac, 1, "million multiply-adds"),
             Row("time of one request", float(result.ms.sum()), 1, "ms", measured=True),
         )
+        return tuple(row for row in rows if np.isfinite(row.value))  # what the logs do not tell
 
 
 def _bar(x: Sequence[str], colour: str) -> go.Bar:
