@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from reclab.cascade.ranking.targets import TARGETS
 from reclab.core.errors import check
 from reclab.core.types import Slate
 from reclab.show.labels import label
@@ -21,7 +22,7 @@ from reclab.show.labels import label
 BUSINESSES = ("short video", "live", "product", "ad", "image-text", "campaign")
 # White words on each reach 4.5 : 1; each itself reaches 3 : 1 on Lab's dark #111.
 COLOURS = ("#0072B2", "#B8471B", "#007A5A", "#756700", "#A8417D", "#9A5B00")
-_SHOWN = ("rank_score", "score", "p_click", "p_long_view", "watch_sec")
+_SHOWN = ("rank_score", "score", *TARGETS)
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Card:
     @property
     def scores_text(self) -> str:
         """``score 0.812 · p_click 0.104``"""
-        return " · ".join(f"{label(name)} {value:.3f}" for name, value in self.scores.items())
+        return " · ".join(f"{name} {value:.3f}" for name, value in self.scores.items())
 
     @property
     def facts(self) -> str:

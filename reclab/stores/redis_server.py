@@ -132,8 +132,8 @@ class RedisServer:
 
     @property
     def running(self) -> bool:
-        """Whether the server process lives."""
-        return self._process.poll() is None
+        """Whether the server lives; one that is shutting down has taken its socket away."""
+        return self._process.poll() is None and self.socket.exists()
 
     def stop(self) -> None:
         """Shut the server down and remove its folder; its data folder stays. Twice does no harm."""

@@ -29,7 +29,8 @@ def lesson(root: Path, name: str, *sources: str, tags: tuple[str, ...] = ("summa
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch) -> Path:
     """A checkout of its own; the user's environment is left as it was."""
-    for name in ("RECLAB_DATA", "RECLAB_SCALE", "RECLAB_LANG", "PLOTLY_RENDERER"):
+    names = ("RECLAB_DATA", "RECLAB_SCALE", "RECLAB_LANG", "RECLAB_MEASURE", "PLOTLY_RENDERER")
+    for name in names:
         monkeypatch.setenv(name, "")  # so that what main() sets is undone
     find, tidy = notebooks.find, notebooks.tidy
     monkeypatch.setattr(notebooks, "ROOT", tmp_path)

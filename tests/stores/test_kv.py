@@ -279,3 +279,13 @@ def test_more_threads_than_connections_wait_for_their_turn():
         asked = range(4 * CONNECTIONS)
         assert list(crowd.map(ask, asked)) == list(asked)
         kv.delete(*(f"n{number}" for number in asked))
+
+
+def test_a_server_that_is_still_on_its_way_out_is_replaced():
+    with KV(namespace="test-leaving") as kv:
+        pid, socket = kv._server.pid, kv._server.socket
+        os.kill(pid, signal.SIGSTOP)  # it lives, and answers nobody
+        socket.unlink()
+        kv.reconnect()
+        kv.put("a", 1)
+        assert kv.get("a") == 1 and kv._server.pid != pid

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from reclab.cascade.ranking.layers import mlp, mlp_macs
+from reclab.cascade.ranking.layers import line, mlp, mlp_macs
 from reclab.cascade.ranking.ranker import Inputs, NetShape, RankerNet
 from reclab.cascade.ranking.training import TrainConfig
 from reclab.core.errors import check_int
@@ -56,7 +56,7 @@ class FieldNet(RankerNet):
         targets = shape.n_targets
         self.user_line = nn.Embedding(shape.n_user_codes, targets, padding_idx=0)
         self.item_line = nn.Embedding(shape.n_item_codes, targets, padding_idx=0)
-        self.number_line = nn.Linear(self.n_numbers, targets)
+        self.number_line = line(self.n_numbers, targets)
         for table in (self.user_line, self.item_line):
             nn.init.zeros_(table.weight)
         self.line_macs = self.n_numbers * targets

@@ -71,6 +71,15 @@ class Standardise(nn.Module):
         return torch.nan_to_num(z, nan=0.0, posinf=5.0, neginf=-5.0).clamp(-5.0, 5.0)
 
 
+def line(n_in: int, n_out: int) -> nn.Linear:
+    """A linear layer, also of no inputs at all, which torch would warn of."""
+    if n_in:
+        return nn.Linear(n_in, n_out)
+    constant: nn.Linear = nn.utils.skip_init(nn.Linear, 0, n_out)
+    nn.init.zeros_(constant.bias)
+    return constant
+
+
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
     """Linear layers of the given sizes with PReLU between them, none after the last."""
     layers: list[nn.Module] = []
