@@ -217,9 +217,11 @@ class CascadeExplorer(Explorer):
             if other and usual:  # dearer or cheaper by so much a candidate
                 ms[stage] = max(0.0, ms[stage] + (other.us - usual.us) * done.given[stage] / 1e3)
                 macs[stage] += (other.macs - usual.macs) * done.given[stage] / 1e6
-        kept = {"tail": "long_tail", "new": "cold_start", "small_creators": "creators"}
-        kept["largest_topic"] = "category"
-        promised = np.array([float(params[kept[g]]) if g in kept else np.nan for g in GROUPS])
+        acts = {"tail": "long_tail", "new": "cold_start", "small_creators": "creators"}
+        acts = {group: float(params[duty]) for group, duty in acts.items() if params[duty]}
+        if params["category"] < 1:
+            acts["largest_topic"] = float(params["category"])
+        promised = np.array([acts.get(group, np.nan) for group in GROUPS])
         return Result(done, promised, ms, float(macs.sum()))
 
     def figure_of(self) -> go.Figure:
@@ -267,7 +269,7 @@ class CascadeExplorer(Explorer):
 
     def rows(self, result: Result) -> Sequence[Row]:
         done = result.replay
-        return (
+        rows = (
             Row("value of the list, share of the oracle", done.share),
             Row("NDCG@10", float(done.ndcg.mean())),
             *(
@@ -281,6 +283,7 @@ class CascadeExplorer(Explorer):
             Row("arithmetic", result.mmac, 1, "million multiply-adds"),
             Row("time of one request", float(result.ms.sum()), 1, "ms", measured=True),
         )
+        return tuple(row for row in rows if np.isfinite(row.value))  # what the logs do not tell
 
 
 def _bar(x: Sequence[str], colour: str) -> go.Bar:
