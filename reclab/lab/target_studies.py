@@ -27,12 +27,12 @@ from reclab.core.errors import DataError
 from reclab.core.types import Array
 from reclab.lab.cache import built
 from reclab.lab.judge import SPLITS
+from reclab.lab.kept import cache_name
 from reclab.lab.lab import Lab
 from reclab.lab.targets import (
     Rows,
     TargetPanel,
     all_targets,
-    cache_name,
     judged_rows,
     list_values,
     panel_told,

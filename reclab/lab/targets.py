@@ -26,6 +26,7 @@ from reclab.core.clock import DAY_MS
 from reclab.core.types import Array, Candidates
 from reclab.lab.cache import built
 from reclab.lab.judge import SPLITS, TruthJudge
+from reclab.lab.kept import cache_name
 from reclab.lab.lab import Lab, Progress, progress_bar
 
 KEEP = 300
@@ -107,12 +108,6 @@ def target_lab(lab: Lab, progress: bool | Progress = False) -> TargetLab:
         item_row = found["item_row"]
     duration = ranker.durations(item_row.ravel()).reshape(item_row.shape)
     return TargetLab(ranker, rows, TargetPanel(item_row, duration, told, true or told, bool(true)))
-
-
-def cache_name(lab: Lab, kind: str) -> tuple[str, str]:
-    """Kind and version of a cached folder that follows the lab's models."""
-    models = f"models-{lab.scale}-{lab.seed}-"
-    return f"{kind}-{lab.scale}-{lab.seed}", lab.models_folder.name.removeprefix(models)
 
 
 # ---- rows ----------------------------------------------------------------------------------

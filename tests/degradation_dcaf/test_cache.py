@@ -12,15 +12,6 @@ from reclab.degradation_dcaf import DegradationCache, DegradationCacheConfig
 from reclab.stores.kv import KV, StoreDown
 
 
-@pytest.fixture
-def kv():
-    store = KV(namespace="test-degraded")
-    yield store
-    for name in store.names():
-        store.delete(name)
-    store.close()
-
-
 def scores(n: int) -> np.ndarray:
     return np.linspace(1, 0, n)
 

@@ -7,16 +7,6 @@ import pytest
 
 from reclab.degradation_dcaf import DegradationCache, DegradedPath
 from reclab.stores.exposures import RecentExposures
-from reclab.stores.kv import KV
-
-
-@pytest.fixture
-def kv():
-    store = KV(namespace="test-degraded-path")
-    yield store
-    for name in store.names():
-        store.delete(name)
-    store.close()
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from reclab.cascade.ranking.training import OneThread
 from reclab.cascade.re_ranking.attention import ListNet, in_order
 from reclab.cascade.re_ranking.cards import Cards
 from reclab.cascade.re_ranking.learned import Saved
-from reclab.cascade.re_ranking.list_wise import Pages, descend
-from reclab.core.errors import DataError, check_float, check_int
+from reclab.cascade.re_ranking.list_wise import ListWiseConfig, Pages, descend
+from reclab.core.errors import DataError
 from reclab.core.types import Array
 
 STAY = -4.0
@@ -31,28 +31,8 @@ STAY = -4.0
 
 
 @dataclass(frozen=True)
-class EvaluatorConfig:
-    """Sizes of the network, and how it is trained."""
-
-    dim: int = 16
-    """length of a card's vector (8 … 64)"""
-    blocks: int = 1
-    """attention blocks (1 … 4)"""
-    epochs: int = 4
-    """passes over the pages (1 … 20)"""
-    batch_pages: int = 256
-    """pages in a step (32 … 4096)"""
-    learning_rate: float = 5e-3
-    """Adam's first step size, falling to a tenth (1e-4 … 1e-2)"""
-    seed: int = 0
-    """of initial weights and order"""
-
-    def __post_init__(self) -> None:
-        check_int("EvaluatorConfig.dim", self.dim, 1, 1024, "16")
-        check_int("EvaluatorConfig.blocks", self.blocks, 1, 32, "1-2")
-        check_int("EvaluatorConfig.epochs", self.epochs, 1, 1000, "4")
-        check_int("EvaluatorConfig.batch_pages", self.batch_pages, 1, 1_000_000, "256")
-        check_float("EvaluatorConfig.learning_rate", self.learning_rate, 1e-7, 1.0, "5e-3")
+class EvaluatorConfig(ListWiseConfig):
+    """As of the list-wise model, which learns from the same pages."""
 
 
 class Evaluator(Saved):

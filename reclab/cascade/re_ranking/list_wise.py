@@ -70,11 +70,12 @@ class ListWiseConfig:
     """of initial weights and order"""
 
     def __post_init__(self) -> None:
-        check_int("ListWiseConfig.dim", self.dim, 1, 1024, "16")
-        check_int("ListWiseConfig.blocks", self.blocks, 1, 32, "1-2")
-        check_int("ListWiseConfig.epochs", self.epochs, 1, 1000, "4")
-        check_int("ListWiseConfig.batch_pages", self.batch_pages, 1, 1_000_000, "256")
-        check_float("ListWiseConfig.learning_rate", self.learning_rate, 1e-7, 1.0, "5e-3")
+        name = type(self).__name__
+        check_int(f"{name}.dim", self.dim, 1, 1024, "16")
+        check_int(f"{name}.blocks", self.blocks, 1, 32, "1-2")
+        check_int(f"{name}.epochs", self.epochs, 1, 1000, "4")
+        check_int(f"{name}.batch_pages", self.batch_pages, 1, 1_000_000, "256")
+        check_float(f"{name}.learning_rate", self.learning_rate, 1e-7, 1.0, "5e-3")
 
 
 class ListWise(Saved):
