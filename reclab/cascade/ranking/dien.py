@@ -3,7 +3,7 @@
     h_t  = GRU(e_1 … e_t)                                     what the user wants at step t
     a_t  = softmax_t(h_t W e_target)                          how much step t is about the target
     h'_t = (1 - a_t u_t) h'_{t-1} + a_t u_t h~_t              AUGRU: only related steps move it
-    p    = sigma(MLP[user, target, h'_L, h'_L * target, z])
+    p    = sigma(MLP[e, z, target, h'_L, h'_L * target])      e, z: vectors of fields, numbers
     loss = L_target + w L_aux,   L_aux = -mean ln sigma(h_t · e_{t+1}) + ln sigma(-h_t · e_other)
 
 The auxiliary loss makes each state say which item came next, not only the last one; its negatives
@@ -74,7 +74,7 @@ class DIENNet(FieldNet):
         self.gru = nn.GRU(dim, dim, batch_first=True)
         self.alike = nn.Linear(dim, dim, bias=False)
         self.augru = AUGRU(dim)
-        self.deep = Deep(4 * dim + self.n_numbers, config.hidden, shape.n_targets)
+        self.deep = Deep(self.flat_width + 3 * dim, config.hidden, shape.n_targets)
         self.macs = length * (3 * dim * dim + dim) + self.deep.macs + self.line_macs
 
     def forward(self, x: Inputs) -> Tensor:
@@ -83,13 +83,13 @@ class DIENNet(FieldNet):
         states, _ = self.gru(past)
         self.extra = self.weight * auxiliary_loss(states, past, there) if self.training else None
         target, owner = self.items(x.item_row), x.request_row
-        user = self.embed.user_vector(x.user).index_select(0, owner)
         match = (self.alike(states).index_select(0, owner) * target[:, None]).sum(2)
         match = match.masked_fill(~there[owner], -1e9)
         weights = torch.softmax(match, 1) * there.any(1)[owner, None]
         moved = self.augru(states, weights, owner)
         numbers = self.numbers(x)
-        deep: Tensor = self.deep(torch.cat([user, target, moved, moved * target, numbers], 1))
+        flat = self.flat(x, numbers)
+        deep: Tensor = self.deep(torch.cat([flat, target, moved, moved * target], 1))
         return self.linear(x, numbers) + deep
 
 

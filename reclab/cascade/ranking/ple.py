@@ -6,7 +6,10 @@
 
 In MMoE every expert may be pulled by every target, and a gain for one is often a loss for another
 (the seesaw). Experts that only their target trains cannot be pulled away.
-Reference: Tang, Liu, Zhao, Gong, Progressive Layered Extraction (PLE), RecSys 2020.
+Levels start at He's scale: at a smaller one so little passes through a few of them that, under
+weight decay, all weights may shrink to zero before they learn, and the linear part is left alone.
+Reference: Tang, Liu, Zhao, Gong, Progressive Layered Extraction (PLE), RecSys 2020;
+He, Zhang, Ren, Sun, Delving Deep into Rectifiers, ICCV 2015.
 
 Simplified: industry also gives each target its own share of the training rows.
 """
@@ -55,6 +58,9 @@ class Level(nn.Module):
         self.experts = nn.ModuleList(Experts(width, n, config.units) for n in counts)
         seen = [config.n_own + config.n_shared] * n_targets + [sum(counts)] * (not is_last)
         self.gates = nn.ModuleList(Gate(width, n) for n in seen)
+        for experts in self.experts:
+            nn.init.kaiming_normal_(experts.layer.weight, a=0.1)  # PReLU starts at this slope
+            nn.init.zeros_(experts.layer.bias)
         self.macs = sum(part.macs for part in (*self.experts, *self.gates))
 
     def forward(self, inputs: list[Tensor]) -> list[Tensor]:

@@ -2,7 +2,9 @@
 
     tokens  = [h_1 + pos_1, …, h_L + pos_L, target + pos_0]
     s       = one encoder layer: softmax(Q K^T / sqrt(d)) V in a few heads, then an MLP, residuals
-    p       = sigma(MLP[user, target, s_target, s_target * target, z])
+    p       = sigma(MLP[e, z, target, s_target, s_target * target])
+
+with e, z the vectors of all fields and the numbers (``fields``).
 
 DIN weighs each past item by itself; here past items also see each other, and their order counts.
 The product with the target is not in the paper: without it the MLP had to find it by itself.
@@ -49,7 +51,7 @@ class TransformerNet(FieldNet):
         self.encoder = nn.TransformerEncoderLayer(
             dim, config.heads, 2 * dim, dropout=0.0, batch_first=True, norm_first=True
         )
-        self.deep = Deep(4 * dim + self.n_numbers, config.hidden, shape.n_targets)
+        self.deep = Deep(self.flat_width + 3 * dim, config.hidden, shape.n_targets)
         tokens = self.length + 1
         self.macs = tokens * (8 * dim * dim + 2 * tokens * dim) + self.deep.macs + self.line_macs
 
@@ -60,9 +62,9 @@ class TransformerNet(FieldNet):
         tokens = torch.cat([past, (target + self.place[0])[:, None]], 1)
         gone = torch.cat([rows < 0, rows.new_zeros((len(rows), 1), dtype=torch.bool)], 1)
         seen = self.encoder(tokens, src_key_padding_mask=gone[x.request_row])[:, -1]
-        user = self.embed.user_vector(x.user).index_select(0, x.request_row)
         numbers = self.numbers(x)
-        deep: Tensor = self.deep(torch.cat([user, target, seen, seen * target, numbers], 1))
+        flat = self.flat(x, numbers)
+        deep: Tensor = self.deep(torch.cat([flat, target, seen, seen * target], 1))
         return self.linear(x, numbers) + deep
 
 

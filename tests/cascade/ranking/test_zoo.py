@@ -12,7 +12,8 @@ from reclab.cascade.ranking.deep_fm import pair_products
 from reclab.cascade.ranking.dien import AUGRU, auxiliary_loss
 from reclab.cascade.ranking.experts import Experts, Gate
 from reclab.cascade.ranking.features import FeatureBuilder
-from reclab.cascade.ranking.ranker import Inputs
+from reclab.cascade.ranking.ple import Level, PLEConfig
+from reclab.cascade.ranking.ranker import Inputs, main_target
 from reclab.cascade.ranking.training import TrainConfig, training_samples
 from reclab.cascade.ranking.x_deep_fm import CIN
 from reclab.cascade.ranking.zoo import RANKERS
@@ -62,8 +63,9 @@ def fitted(model, samples, features, **train):
 
 
 def auc_on(ranker, samples):
-    score = ranker.score_features(samples.features)["p_click"]
-    return auc(samples.targets["p_click"] > 0.5, score)
+    """Of the main target, by which the epoch that is kept was chosen."""
+    main = main_target(ranker.targets)
+    return auc(samples.targets[main] > 0.5, ranker.score_features(samples.features)[main])
 
 
 @every_ranker
@@ -255,6 +257,16 @@ def test_a_gate_mixes_experts_by_weights_that_sum_to_one():
         slow = sum(weights[:, e, None] * made[:, e] for e in range(4))
         assert torch.allclose(gate(x, made), slow, atol=1e-6)
         assert made.shape == (3, 4, 2)
+
+
+def test_two_levels_of_experts_hand_on_what_they_are_given():
+    """At the start outputs are as large as the inputs within a factor of four."""
+    torch.manual_seed(0)
+    paths = [torch.randn(256, 64)] * 3
+    with torch.no_grad():
+        for _ in range(2):
+            paths = Level(64, 2, PLEConfig(units=64), is_last=False)(paths)
+    assert all(0.25 < path.square().mean().sqrt() < 4 for path in paths)
 
 
 @every_ranker
