@@ -214,6 +214,10 @@ class Reader:
         handle.focus()
         self.page.evaluate(WATCH_PAINTS)
         self.page.keyboard.press(key)
+        self.page.wait_for_timeout(100)
+        now = self._beside(handle)
+        if now["spoken"] == before["spoken"]:  # it stands at its end
+            return Move(now["label"], now["spoken"], before["number"], now["number"], None)
         run = handle.evaluate_handle(
             "e => e.closest('.reclab-explorer').querySelector('.reclab-run')"
         ).as_element()
