@@ -177,9 +177,10 @@ class Reader:
         self.page.evaluate(f"{SCROLLER}.scrollTop = 0")
         for n in range(1, 80):
             self.page.wait_for_timeout(300)
-            for plot in self.page.evaluate(PLOTS):  # one that was scrolled away measures 0
-                if plot["width"] >= seen.get(plot["id"], plot)["width"]:
-                    seen[plot["id"]] = plot
+            for plot in self.page.evaluate(PLOTS):
+                if plot["width"] > 0 or plot["id"] not in seen:  # 0: it was scrolled away
+                    seen[plot["id"]] = plot  # the last look counts: a plot that comes into view
+                    # is drawn at its old size first
             if self.shots and name:
                 self.page.screenshot(path=str(self.shots / f"{name}_{n:02d}.png"))
             moved = self.page.evaluate(
