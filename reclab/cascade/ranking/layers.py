@@ -75,7 +75,8 @@ def line(n_in: int, n_out: int) -> nn.Linear:
     """A linear layer, also of no inputs at all, which torch would warn of."""
     if n_in:
         return nn.Linear(n_in, n_out)
-    constant: nn.Linear = nn.utils.skip_init(nn.Linear, 0, n_out)
+    constant = nn.Linear(1, n_out)
+    constant.in_features, constant.weight = 0, nn.Parameter(torch.zeros(n_out, 0))
     nn.init.zeros_(constant.bias)
     return constant
 

@@ -12,6 +12,7 @@ from reclab.cascade.ranking.din import DIN, DINConfig, TargetAttention
 from reclab.cascade.ranking.factors import FactorsConfig, Observed, fit_factors
 from reclab.cascade.ranking.features import FeatureBuilder, FeatureConfig
 from reclab.cascade.ranking.fusion import Fusion, FusionConfig
+from reclab.cascade.ranking.layers import line
 from reclab.cascade.ranking.ranker import Inputs
 from reclab.cascade.ranking.training import TrainConfig, training_samples
 from reclab.cascade.retrieval.two_tower import TwoTowerChannel, TwoTowerConfig
@@ -259,3 +260,8 @@ def test_wrong_settings_are_named(field):
         TrainConfig(**{field: 0})
     with pytest.raises(ConfigError, match="PreRankerConfig.dim"):
         PreRankerConfig(dim=0)
+
+
+def test_a_line_of_no_numbers_is_a_constant():
+    """Static features have none; a warning of torch would be an error here."""
+    assert line(0, 2)(torch.zeros(5, 0)).tolist() == [[0.0, 0.0]] * 5
