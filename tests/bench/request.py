@@ -49,7 +49,8 @@ def kernels(cascade: Cascade, requests: list[Request]) -> dict[str, float]:
 
     k = int(np.ceil(1.5 * c.retrieve / len(c.channels)))
     query, state = p.two_tower.users(batch), p.sequential.users(batch)
-    past = torch.from_numpy(p.sequential.codes(batch.history))
+    latest = batch.history[:, -p.sequential.config.length :]
+    past = torch.from_numpy(p.sequential.codes(latest))
     many, last = first(into["pre_ranking"]), first(c.rank)
     users, vectors = p.pre_ranker.users(batch), p.pre_ranker.vectors
     features = p.features.for_batch(batch, first(into["ranking"]))
