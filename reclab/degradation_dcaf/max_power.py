@@ -16,8 +16,7 @@ Simplified: industry smooths what it measures over many machines, and limits the
 """
 
 from dataclasses import dataclass
-
-import numpy as np
+from math import exp, log
 
 from reclab.core.errors import check, check_float
 
@@ -91,16 +90,16 @@ class MaxPower:
         if not known:
             return self.power
         load = max(max(known), 1e-9)
-        error = float(np.clip(-np.log(load), -c.most_error, c.most_error))
+        error = min(max(-log(load), -c.most_error), c.most_error)
         before_ms, before = self._before or (now_ms - 1000, error)
         seconds = (now_ms - before_ms) / 1000
         if seconds <= 0:
             return self.power
         self._before = now_ms, error
         seconds = min(seconds, LONGEST_S)
-        windup = np.log(c.top / c.least) / c.integral if c.integral else 0.0
-        self.sum = float(np.clip(self.sum + error * seconds, -windup, 0.0))
+        windup = log(c.top / c.least) / c.integral if c.integral else 0.0
+        self.sum = min(max(self.sum + error * seconds, -windup), 0.0)
         slope = (error - before) / seconds
         moved = c.proportional * error + c.integral * self.sum + c.derivative * slope
-        self.power = float(np.clip(c.top * np.exp(moved), c.least, c.top))
+        self.power = max(c.top * exp(min(moved, 0.0)), c.least)
         return self.power
