@@ -16,7 +16,7 @@ Simplified: industry smooths what it measures over many machines, and limits the
 """
 
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, inf, log
 
 from reclab.core.errors import check, check_float
 
@@ -77,6 +77,16 @@ class MaxPower:
     def get(self) -> float:
         """The cap now (cost)."""
         return self.power
+
+    def rescale(self, by: float) -> None:
+        """What the cap multiplies has become ``by`` times as much: the cap moves the other way, so
+        that the product stays, as far as its limits allow."""
+        c = self.config
+        if not c.integral or not 0 < by < inf:
+            return
+        windup = log(c.top / c.least) / c.integral
+        self.sum = min(max(self.sum - log(by) / c.integral, -windup), 0.0)
+        self.power = min(max(self.power / by, c.least), c.top)
 
     def update(self, now_ms: int, utilisation: float, response_ms: float, failure: float) -> float:
         """Take a measurement and return the new cap.

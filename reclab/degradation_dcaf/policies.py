@@ -1,4 +1,4 @@
-"""Degradation policies: never, by hand, by thresholds, by chance, by one factor, by DCAF.
+"""Degradation policies: never, by hand, by thresholds, by chance, by one factor.
 
     never        every request gets the usual action
     by hand      a fixed share goes to the degraded path                    人工降级
@@ -6,10 +6,9 @@
     overflow     what is beyond capacity goes there at random: the 20,000 QPS rule
     quality      one factor scales what every request may cost
     MaxPower     the same, driven by a controller with set points
-    DCAF         argmax_j (Q_ij - lam q_j) with MaxPower's cap
 
-Only the last looks at the request. The others draw lots, and where a budget lies between two
-levels of the ladder they give some requests the lower one.
+None of them looks at the request: ``dcaf_policy.py`` does. They draw lots, and where a budget lies
+between two levels of the ladder they give some requests the lower one.
 Chapter 2, section 2.4.
 
 Simplified: industry puts thresholds on many more signals, by service and by data centre.
@@ -23,10 +22,9 @@ import numpy as np
 
 from reclab.core.errors import check, check_float
 from reclab.core.types import Array
-from reclab.degradation_dcaf.dcaf import NONE, act
+from reclab.degradation_dcaf.dcaf import NONE
 from reclab.degradation_dcaf.decision import Ladder, Lots, Measured
 from reclab.degradation_dcaf.max_power import MaxPower, MaxPowerConfig
-from reclab.degradation_dcaf.price import PriceConfig, RollingPrice
 from reclab.degradation_dcaf.quality_factor import QualityFactor, QualityFactorConfig
 
 # standard normal quantiles: a hundred answers stand for a tick's response times
@@ -205,90 +203,10 @@ class PowerMix:
 
     def observe(self, load: Measured) -> None:
         """Move the cap."""
-        self.cap = _steered(self.power, load) / self.power.config.top
+        self.cap = steered(self.power, load) / self.power.config.top
 
 
-def _steered(power: MaxPower, load: Measured) -> float:
+def steered(power: MaxPower, load: Measured) -> float:
+    """Tell MaxPower of the busiest kind of server, and return its cap."""
     busiest = max(load.cpu, load.gpu) if load.gpu == load.gpu else load.cpu
     return power.update(load.now_ms, busiest, load.p99_ms, load.failure)
-
-
-@dataclass(frozen=True)
-class DCAFConfig:
-    """The price's log, and MaxPower above it."""
-
-    price: PriceConfig = field(default_factory=PriceConfig)
-    """how often the price is solved, on which rows"""
-    power: MaxPowerConfig | None = None
-    """MaxPower in the unit of the ladder; None = the ladder's own, see ``max_power_for``"""
-    capped: bool = True
-    """False = without MaxPower: the price alone"""
-
-
-class DCAF:
-    """Each request's action at the price, no dearer than MaxPower's cap.
-
-    A cap between two levels lets some requests have the upper one, by lot; a cap below the cheapest
-    level raises the price, until only the requests act that gain most by it. Before a price is
-    solved, and for a request of which no gain is known, the rule of ``Overflow`` holds.
-    """
-
-    def __init__(self, ladder: Ladder, config: DCAFConfig | None = None, seed: int = 0) -> None:
-        self.ladder, self.config = ladder, config or DCAFConfig()
-        self.cost = ladder.cost - ladder.degraded  # beyond the degraded answer, as the gain is
-        self.price = RollingPrice(self.cost, self.config.price)
-        top = float(ladder.cost[-1])
-        self.power = MaxPower(self.config.power or max_power_for(ladder, top))
-        self.cap, self.lam = 1.0, 0.0
-        self._blind, self._lots = Overflow(ladder, seed), Lots(seed)
-        self._least, self._levels, self._share = 0.0, len(ladder.cost), 1.0
-
-    def decide(self, now_ms: int, gain: Array) -> Array:
-        """(n,) int16: argmax over the levels below the cap of gain - lam cost, -1 where <= 0."""
-        self.price.put(now_ms, gain)
-        if not len(gain):
-            return np.zeros(0, np.int16)
-        if self.price.solved_ms is None:  # just begun
-            return self._blind.decide(now_ms, gain)
-        levels, lam = self._levels, self.lam
-        worth = gain[:, :levels] - lam * self.cost[:levels]
-        if self._share < 1.0:  # the uppermost level is for some
-            worth[self._lots.draw(len(gain)) >= self._share, levels - 1] = 0.0
-        action = worth.argmax(1).astype(np.int16)
-        best = worth.max(1)
-        action[~(best > 0)] = NONE
-        if not np.isfinite(best).all():
-            return self._unsure(now_ms, gain, action)
-        return action
-
-    def _unsure(self, now_ms: int, gain: Array, action: Array) -> Array:
-        """Where some gains are not known: the best of the known, or the rule."""
-        known = np.isfinite(gain)
-        some = np.where(known, gain, np.nan)
-        action = act(some, self.cost, self.lam, self.cost[self._levels - 1]).astype(np.int16)
-        blind = ~known.any(1)
-        action[blind] = self._blind.decide(now_ms, gain[blind])
-        return action
-
-    def observe(self, load: Measured) -> None:
-        """Move the cap, and solve the price when it is time."""
-        self._blind.observe(load)
-        budget = self.ladder.budget(load.qps) - self.ladder.degraded
-        self.lam = self.price.update(load.now_ms, budget)
-        if self.config.capped:
-            self._capped(_steered(self.power, load))
-
-    def _capped(self, power: float) -> None:
-        """Which levels the cap leaves, for which share, and the price that a low cap asks for."""
-        cost, top = self.ladder.cost, self.power.config.top
-        self.cap = power / top
-        n = int(cost.searchsorted(power * (1 + 1e-9), "right"))
-        if n == 0:
-            share = (power - self.ladder.degraded) / (cost[0] - self.ladder.degraded)
-            self._levels, self._share = 1, 1.0
-            self.lam = max(self.lam, self.price.price_for_share(max(share, 0.0)))
-        elif n == len(cost):
-            self._levels, self._share = n, 1.0
-        else:
-            self._levels = n + 1
-            self._share = float((power - cost[n - 1]) / (cost[n] - cost[n - 1]))

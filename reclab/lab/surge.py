@@ -2,9 +2,9 @@
 
     arrivals -> decide: action of each -> load model: waiting, failures -> observe -> next tick
 
-A tick's requests are a batch of rows of a table of values, drawn across the range of what a request
-gains, and scaled up to the traffic. A request that fails is worth 0, a degraded one what its cached
-answer is worth. Everything that does not feed back is computed after the loop, for all ticks.
+A tick's requests are a sample of rows of a table of values, drawn across the range of what a
+request gains, and scaled up to the traffic. A request that fails is worth 0, a degraded one what its
+cached answer is worth. What does not feed back is computed after the loop, for all ticks at once.
 
 Simplified: days and real traces are told in time-lapse (``Scenario.lapse``), which is harder for
 everything that follows the load with a delay.
@@ -29,8 +29,8 @@ from reclab.degradation_dcaf.decision import DecisionPolicy, Measured
 from reclab.degradation_dcaf.load_model import LoadConfig, LoadModel
 from reclab.world.traffic import hour_share
 
-ROWS = 128  # requests that stand for a tick's
-DECKS = 32  # different draws of them
+ROWS = 512  # requests that stand for all of a tick
+ASK = 8  # ticks after which a policy is asked again, even if it has not moved
 SMOOTH_S = 20.0  # seconds over which recovery is judged
 SETTLE_S = 60.0  # seconds of a surge after which the control should have settled
 WITHIN = 0.05  # back within this share of what it was before
@@ -268,22 +268,22 @@ def turns(values: Array, least: float) -> int:
 
 
 @dataclass(frozen=True)
-class Decks:
-    """Draws of requests: ``rows`` (K, B), and what is told of them ``told`` (K, B, m)."""
+class Sample:
+    """Requests that stand for all: ``rows`` (B,) of the table, what is told of them (B, m)."""
 
     rows: Array
     told: Array
 
     @staticmethod
-    def of(values: Values, seed: int = 0, rows: int = ROWS) -> "Decks":
-        """Each draw goes evenly through the requests in the order of what they gain, so that a
-        batch is like the whole."""
+    def of(values: Values, seed: int = 0, n_rows: int = ROWS) -> "Sample":
+        """Evenly through the requests in the order of what they gain, so that the sample is like
+        the whole, then shuffled."""
         order = np.argsort(np.nan_to_num(values.told).mean(1), kind="stable")
-        n, chance = len(order), rng(seed, "surge decks")
-        place = (np.arange(rows) + chance.random((DECKS, rows))) / rows
-        drawn = order[np.minimum((place * n).astype(int), n - 1)]
-        drawn = chance.permuted(drawn, axis=1)
-        return Decks(drawn, np.ascontiguousarray(values.told[drawn], np.float32))
+        chance = rng(seed, "surge sample")
+        place = (np.arange(n_rows) + chance.random(n_rows)) / n_rows
+        rows = order[np.minimum((place * len(order)).astype(int), len(order) - 1)]
+        rows = chance.permutation(rows)
+        return Sample(rows, np.ascontiguousarray(values.told[rows], np.float32))
 
 
 def run(
@@ -292,72 +292,80 @@ def run(
     values: Values,
     load: LoadConfig,
     seed: int = 0,
-    decks: Decks | None = None,
+    sample: Sample | None = None,
 ) -> Run:
-    """Take ``policy`` through ``scenario``; ``load`` says what there is to work with."""
-    decks = decks or Decks.of(values, seed)
-    costs, n_actions = values.costs, values.value.shape[1]
-    model = LoadModel(replace(load, tick_ms=scenario.tick_ms), costs)
-    chance, (n_decks, n_rows) = rng(seed, "surge"), decks.rows.shape
-    seconds = scenario.tick_ms / 1000
-    arrived = chance.poisson(scenario.qps * seconds)
-    deck = chance.integers(0, n_decks, len(scenario))
-    action = np.empty((len(scenario), n_rows), np.int16)
-    ticks, control = [], []
-    for t, (n, k) in enumerate(zip(arrived.tolist(), deck.tolist(), strict=True)):
+    """Take ``policy`` through ``scenario``; ``load`` says what there is to work with. The policy is
+    asked for the sample's actions when its ``cap`` or ``lam`` has moved, and now and then."""
+    sample = sample or Sample.of(values, seed)
+    told, width = sample.told, values.value.shape[1] + 1
+    always = not np.isfinite(told).all()  # then cap and lam do not say everything
+    model = LoadModel(replace(load, tick_ms=scenario.tick_ms), values.costs)
+    seconds, no_gpu = scenario.tick_ms / 1000, not load.model_servers
+    arrived = rng(seed, "surge").poisson(scenario.qps * seconds)
+    answers, asked, ticks, control = [], [], [], []
+    state = (nan, nan)
+    for t, n in enumerate(arrived.tolist()):
         now_ms = int((t + 1) * scenario.tick_ms)
-        chosen = policy.decide(now_ms, decks.told[k])
-        action[t] = chosen
-        counts = np.bincount(chosen + 1, minlength=n_actions + 1) * (n / n_rows)
-        tick = model.tick(counts[1:], float(counts[0]))
-        failed = tick.failed + float(counts[0]) * tick.degraded_lost
-        failure = min(failed / n, 1.0) if n else 0.0
-        gpu = tick.gpu if load.model_servers else nan
+        if (policy.cap, policy.lam) != state or always or t % ASK == 0:
+            state = (policy.cap, policy.lam)
+            answers.append(policy.decide(now_ms, told))
+            share = np.bincount(answers[-1] + 1, minlength=width) / len(told)
+        counts = share * n
+        degraded = float(counts[0])
+        tick = model.tick(counts[1:], degraded)
+        failure = min((tick.failed + degraded * tick.degraded_lost) / n, 1.0) if n else 0.0
+        gpu = nan if no_gpu else tick.gpu
         measured = (tick.cpu, gpu, n / seconds, tick.p50_ms, tick.p99_ms, failure)
+        control.append(state)
         policy.observe(Measured(now_ms, *measured))
         ticks.append((*measured, tick.lost, tick.degraded_lost))
-        control.append((policy.cap, policy.lam))
-    return _told(scenario, values, load, decks.rows[deck], action, np.array(ticks), control)
+        asked.append(len(answers) - 1)
+    return _told(scenario, values, sample, np.array(answers), asked, np.array(ticks), control)
 
 
 def _told(
     scenario: Scenario,
     values: Values,
-    load: LoadConfig,
-    rows: Array,
+    sample: Sample,
     action: Array,
+    asked: Sequence[int],
     ticks: Array,
     control: Sequence[tuple[float, float]],
 ) -> Run:
-    """Values, costs and shares of all ticks at once. The last column of each table is what action
-    -1 finds there."""
+    """Values, costs and shares of all ticks. ``action`` (A, B) are the answers, ``asked`` which of
+    them each tick had; column 0 of every table is the degraded path's."""
     cpu, gpu, qps, p50, p99, failure, lost, degraded_lost = ticks.T
-    width = values.value.shape[1] + 1
-    place = rows * width + np.where(action < 0, width - 1, action)
-    live = action >= 0
-    answered = np.where(live, 1 - lost[:, None], 1 - degraded_lost[:, None])
-    worth = np.append(values.value, values.fallback[:, None], 1).take(place) * answered
-    known = getattr(values, "fallback_tail", None)
-    spare = np.full(len(values.fallback), nan) if known is None else known
-    tail = np.append(values.tail, spare[:, None], 1).take(place)
-    seen = answered * ~np.isnan(tail)
-    servers = np.append(values.costs.total_ms, values.costs.degraded_ms) / 1000
-    spent = servers.take(np.where(live, action, width - 1)) * answered
+    n_rows, width = action.shape[1], values.value.shape[1] + 1
+    place = np.arange(n_rows) * width + 1 + action
+    spare = getattr(values, "fallback_tail", np.full(len(values.fallback), nan))
+    kept = np.stack([1 - degraded_lost, 1 - lost])  # what was answered of each path
+
+    def a_tick(degraded: Array, live: Array) -> Array:
+        """(T,) mean over the requests of a table, failures counting 0."""
+        table = np.append(degraded[sample.rows, None], live[sample.rows], 1).take(place)
+        cut = np.where(action < 0, table, 0).sum(1), np.where(action < 0, 0, table).sum(1)
+        return (np.stack(cut)[:, asked] * kept).sum(0) / n_rows
+
+    ones = np.ones(values.value.shape)
+    known = ~np.isnan(spare)
+    tail = a_tick(np.nan_to_num(spare), values.tail)
+    seen = a_tick(known.astype(float), ones)
+    costs = values.costs
+    spent = a_tick(np.full(len(spare), costs.degraded_ms), ones * costs.total_ms) / 1000
     flat = np.arange(len(action))[:, None] * width + action + 1
-    share = np.bincount(flat.ravel(), minlength=len(action) * width).reshape(-1, width)
-    n_rows = action.shape[1]
+    share = np.bincount(flat.ravel(), minlength=len(action) * width).reshape(-1, width) / n_rows
     return Run(
         scenario,
         qps=qps,
-        value=worth.mean(1) * qps,
-        cost=spent.mean(1) * qps,
+        value=a_tick(values.fallback, values.value) * qps,
+        cost=spent * qps,
         cpu=cpu,
         gpu=gpu,
         p50_ms=p50,
         p99_ms=p99,
         failure=failure,
-        share=share / n_rows,
+        share=share[asked],
         cap=np.array([cap for cap, _ in control]),
         lam=np.array([lam for _, lam in control]),
-        tail=np.nansum(tail * answered, 1) / np.maximum(seen.sum(1), 1e-12),
+        tail=tail / np.maximum(seen, 1e-12),
     )
