@@ -3,8 +3,8 @@
     arrivals -> decide: action of each -> load model: waiting, failures -> observe -> next tick
 
 A tick's requests are a sample of rows of a table of values, drawn across the range of what a
-request gains, and scaled up to the traffic. A request that fails is worth 0, a degraded one what its
-cached answer is worth. What does not feed back is computed after the loop, for all ticks at once.
+request gains, and scaled up to the traffic. A request that fails is worth 0, a degraded one what
+its cached answer is worth. What does not feed back is computed after the loop, for all ticks.
 
 Simplified: days and real traces are told in time-lapse (``Scenario.lapse``), which is harder for
 everything that follows the load with a delay.
