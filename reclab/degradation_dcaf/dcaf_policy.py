@@ -3,9 +3,10 @@
     action = argmax_j (Q_ij - lam q_j),  -1 where that is not above 0
     lam    = the price at which requests cost f b on average,   b = C / QPS at the last solution
 
-f is MaxPower's, 1 while all is well. The price knows the traffic of its last solution; f corrects
-it within a tick for what has come since, or was never measured right. When a new solution knows the
-new traffic, f goes back by as much as b came down, so that nothing jumps. Cutting through the price
+f is MaxPower's, 1 = as planned. The price knows the traffic of its last solution; f corrects it
+within a tick for what has come since, or was never measured right, and above 1 it spends what the
+plan has left idle. When a new solution knows the new traffic, f goes back by as much as b came
+down, so that nothing jumps. Cutting through the price
 takes computing from the requests that gain least by it. The paper's MaxPower caps every request's
 action instead, which takes it from those that gain most: ``cut = "action"``.
 Reference: Jiang et al., DCAF, 2020, sections 4.2 and 4.3.
@@ -35,16 +36,16 @@ class DCAFConfig:
     price: PriceConfig = field(default_factory=PriceConfig)
     """how often the price is solved, on which rows"""
     power: MaxPowerConfig = field(
-        default_factory=lambda: MaxPowerConfig(top=1.0, least=0.01, utilisation=0.8)
+        default_factory=lambda: MaxPowerConfig(top=1.5, least=0.01, integral=0.4)
     )
-    """MaxPower; top and least are shares: of the budget, or of the dearest action"""
+    """MaxPower; top (1-2) and least are shares: of the budget, or of the dearest action"""
     cut: str = "price"
     """"price": the budget, "action": the dearest action of each request, "none": no MaxPower"""
 
     def __post_init__(self) -> None:
         check(self.cut in CUTS, "DCAFConfig.cut", self.cut, f"be one of {CUTS}", "price")
-        is_share = self.power.top <= 1
-        check(is_share, "DCAFConfig.power.top", self.power.top, "be a share, at most 1", "1")
+        is_share = 1 <= self.power.top <= 2
+        check(is_share, "DCAFConfig.power.top", self.power.top, "be a share in 1..2", "1.5")
 
 
 class DCAF:
@@ -112,9 +113,10 @@ class DCAF:
             self.power.rescale(self.price.budget / before)
         self.cap = steered(self.power, load)
         if self.config.cut == "action":
+            self.cap = min(self.cap, 1.0)
             self._cap_actions(self.cap)
-        elif self.cap < 1:
-            self.lam = max(self.lam, self.price.at(self.cap * self.price.budget))
+        elif self.cap != 1:
+            self.lam = self.price.at(self.cap * self.price.budget)
 
     def _cap_actions(self, cap: float) -> None:
         """Which levels a cap leaves: one between two levels lets some requests have the upper one,

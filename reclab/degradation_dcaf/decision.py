@@ -40,8 +40,9 @@ class Measured(NamedTuple):
 
 
 class DecisionPolicy(Protocol):
-    """``cap`` is the most that a request may cost now, as a share of the usual action (or the share
-    of requests that get it); ``lam`` the price of computing, NaN for policies without one."""
+    """``cap`` is what the policy turns, 1 = as planned for a quiet day: what a request may cost, as
+    a share of the usual action or of its budget, or the share of requests that get the usual
+    action; ``lam`` is the price of computing, NaN for policies without one."""
 
     cap: float
     lam: float

@@ -22,6 +22,7 @@ STEPS = 40  # prices tried at most
 WIDEN = 1.06  # a bracket begins that wide around the last price
 NEAR = 3e-3  # relative width of the bracket at which a price is good enough
 GRID = 2.0 ** np.arange(0, -10.5, -0.5)  # prices of a curve, as shares of the dearest
+MOST = 64  # rows that are put at once; a pause is not made up for
 FEW = 32  # rows below which a log says too little
 
 
@@ -33,13 +34,13 @@ class PriceConfig:
     """seconds from one solution to the next (5-300)"""
     keep_s: float = 120.0
     """a row older than this is not used (s, 60-900)"""
-    rows: int = 400
+    rows: int = 512
     """rows of the log, spread over ``keep_s`` (300-100 000)"""
 
     def __post_init__(self) -> None:
         check_float("PriceConfig.refresh_s", self.refresh_s, 0.0, 1e6, "20")
         check_float("PriceConfig.keep_s", self.keep_s, 0.1, 1e7, "120")
-        check_int("PriceConfig.rows", self.rows, FEW, 10**7, "400")
+        check_int("PriceConfig.rows", self.rows, FEW, 10**7, "512")
 
 
 class RollingPrice:
@@ -59,7 +60,7 @@ class RollingPrice:
         self.budget: float | None = None  # of the last solution
         self._gain = np.zeros((self.config.rows, len(self.cost)), np.float32)
         self._at_ms = np.full(self.config.rows, -(10**15), np.int64)
-        self._next, self._put_ms, self._turn = 0, -(10**15), 0
+        self._next, self._put_ms, self._turn = 0, -1e15, 0
         self._solved_on, self._curve = self._gain[:0], None
 
     def get(self) -> float:
@@ -68,12 +69,14 @@ class RollingPrice:
 
     def put(self, now_ms: int, gain: Array) -> None:
         """Keep a sample of these rows (n, m), as many as fill the log within ``keep_s``."""
-        passed = (now_ms - self._put_ms) / (1000 * self.config.keep_s)
-        rate = self.config.rows * min(passed, 1 / 8) if passed >= 0 else FEW
-        n = min(int(rate), len(gain))
+        c = self.config
+        row_ms = 1000 * c.keep_s / c.rows
+        if not 0 <= now_ms - self._put_ms <= MOST * row_ms:  # just begun, a pause, or a jump
+            self._put_ms = now_ms - max(c.rows // 8, FEW) * row_ms
+        n = min(int((now_ms - self._put_ms) / row_ms), len(gain))
         if not n:
             return
-        self._put_ms = now_ms
+        self._put_ms += n * row_ms
         some = gain[(self._turn + np.arange(n)) % len(gain)]
         self._turn += n  # batches that are alike are gone through, not begun anew
         at = self._next

@@ -53,7 +53,7 @@ def surge(
     before: float = 2.0,
     after: float = 3.0,
     rise_s: float = 10.0,
-    hour: float = 20.0,
+    hour: float = 21.2,
     tick_ms: float = 2000.0,
 ) -> Scenario:
     """The evening's tide, times ``height`` for some ``minutes``, reached within ``rise_s``."""

@@ -49,8 +49,8 @@ class Run:
 
     ``value`` a second, ``cost`` in busy servers, ``cpu`` and ``gpu`` utilisation, ``p50_ms`` and
     ``p99_ms`` of live answers, ``failure`` share of all requests, ``share`` (T, m + 1) of the
-    degraded path and of each action, ``cap`` (share of the dearest), ``lam``, ``tail`` = the long
-    tail's share of what was shown."""
+    degraded path and of each action, ``cap`` and ``lam`` as the policy has them, ``tail`` = the
+    long tail's share of what was shown."""
 
     scenario: Scenario
     qps: Array = field(repr=False)
@@ -127,6 +127,9 @@ class Run:
         percentile)."""
         skip = round(1000 * SETTLE_S / self.scenario.tick_ms)
         start, end = self.scenario.surge or (0, len(self.cap))
+        if self.scenario.surge:  # while it lasts in full, not while it ends
+            full = np.flatnonzero(self.scenario.qps > 0.9 * self.scenario.qps.max())
+            end = int(full[-1]) + 1
         cap = self.cap[min(start + skip, end - 1) : end]
         mean = max(float(cap.mean()), 1e-12)
         low, high = np.percentile(cap, [5, 95])
