@@ -1,0 +1,371 @@
+"""Surges: one policy of the decision service through a load that rises and falls, tick by tick.
+
+    arrivals -> decide: action of each -> load model: waiting, failures -> observe -> next tick
+
+A tick's requests are a sample of rows of a table of values, drawn across the range of what a
+request gains, and scaled up to the traffic. A request that fails is worth 0, a degraded one what
+its cached answer is worth. What does not feed back is computed after the loop, for all ticks.
+
+Simplified: days and real traces are told in time-lapse (``Scenario.lapse``), which is harder for
+everything that follows the load with a delay.
+"""
+
+import csv
+import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from math import nan
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from reclab.core.chance import rng
+from reclab.core.errors import DataError, check, check_float, check_int
+from reclab.core.types import Array
+from reclab.degradation_dcaf.actions import Costs
+from reclab.degradation_dcaf.decision import DecisionPolicy, Measured
+from reclab.degradation_dcaf.load_model import LoadConfig, LoadModel
+from reclab.world.traffic import hour_share
+
+ROWS = 512  # requests that stand for all of a tick
+ASK = 8  # ticks after which a policy is asked again, even if it has not moved
+SMOOTH_S = 20.0  # seconds over which recovery is judged
+SETTLE_S = 60.0  # seconds of a surge after which the control should have settled
+WITHIN = 0.05  # back within this share of what it was before
+SWING = 0.05  # a cap that turns by less than this is at rest
+
+
+class Values(Protocol):
+    """What answers are worth: ``value`` (n, m) of request and action, ``fallback`` (n,) of the
+    degraded answer, ``told`` (n, m) the predicted gain above it, ``tail`` (n, m) the long tail's
+    share of the answer, ``costs`` of the actions."""
+
+    value: Array
+    fallback: Array
+    told: Array
+    tail: Array
+    costs: Costs
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Traffic: ``qps`` (T,) of each tick of ``tick_ms``; ``surge`` its first tick and the first
+    one after it; ``lapse`` = how many times faster than in reality it passes."""
+
+    name: str
+    qps: Array = field(repr=False)
+    tick_ms: float = 2000.0
+    surge: tuple[int, int] | None = None
+    lapse: float = 1.0
+
+    def __post_init__(self) -> None:
+        good = len(self.qps) > 0 and np.isfinite(self.qps).all() and (self.qps >= 0).all()
+        check(bool(good), "Scenario.qps", self.name, "be finite and >= 0, a tick or more", "2000")
+        check_float("Scenario.tick_ms", self.tick_ms, 1.0, 1e6, "1000-2000")
+
+    def __len__(self) -> int:
+        return len(self.qps)
+
+
+def tidal_day(peak_qps: float, n_ticks: int = 300, tick_ms: float = 2000.0) -> Scenario:
+    """A day with the platform's trough and peak, told in ``n_ticks``."""
+    hours = np.arange(n_ticks) * 24 / n_ticks
+    lapse = 86_400_000 / (n_ticks * tick_ms)
+    return Scenario("tidal day", peak_qps * _tide(hours), tick_ms, lapse=lapse)
+
+
+def surge(
+    peak_qps: float,
+    height: float = 8.0,
+    minutes: float = 5.0,
+    before: float = 2.0,
+    after: float = 3.0,
+    rise_s: float = 10.0,
+    hour: float = 20.0,
+    tick_ms: float = 2000.0,
+) -> Scenario:
+    """The evening's tide, times ``height`` for some ``minutes``, reached within ``rise_s``."""
+    check_float("surge.height", height, 1.0, 1000.0, "8")
+    n_ticks = round((before + minutes + after) * 60_000 / tick_ms)
+    seconds = np.arange(n_ticks) * tick_ms / 1000
+    start, end = before * 60, (before + minutes) * 60
+    ramp = max(rise_s, 1e-3)
+    up = np.clip((seconds - start) / ramp, 0, 1) * np.clip((end - seconds) / ramp, 0, 1)
+    qps = peak_qps * _tide(hour + seconds / 3600) * height**up  # it multiplies while it rises
+    inside = (round(start * 1000 / tick_ms), round(end * 1000 / tick_ms))
+    return Scenario(f"surge x{height:g}", qps, tick_ms, inside)
+
+
+def step(peak_qps: float, height: float = 2.0, **settings: float) -> Scenario:
+    """A surge that is there from one tick to the next."""
+    return replace(surge(peak_qps, height, rise_s=0.0, **settings), name=f"step x{height:g}")
+
+
+def flapping(
+    line_qps: float,
+    swing: float = 0.1,
+    period_s: float = 40.0,
+    n_ticks: int = 300,
+    tick_ms: float = 2000.0,
+) -> Scenario:
+    """Traffic that swings by a share around a line, a little above it, a little below."""
+    seconds = np.arange(n_ticks) * tick_ms / 1000
+    wave = np.sin(2 * np.pi * seconds / period_s)
+    return Scenario("flapping", line_qps * (1 + swing * wave), tick_ms)
+
+
+def _tide(hours: Array) -> Array:
+    """The platform's curve, 1 at its peak."""
+    share = hour_share() / hour_share().max()
+    return np.interp(hours % 24, np.arange(25) + 0.5, np.append(share, share[0]), period=24)
+
+
+def from_trace(
+    path: Path | str, peak_qps: float, n_ticks: int = 300, tick_ms: float = 2000.0
+) -> Scenario:
+    """A real trace in time-lapse, its busiest tick at ``peak_qps``: a CSV (or .csv.gz) with a time
+    and a count a line, or a time a request. Raises ``DataError`` for a file of another kind."""
+    path = Path(path)
+    try:
+        open_ = gzip.open if path.suffix == ".gz" else open
+        with open_(path, "rt", encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+        head, rows = rows[0], [row for row in rows[1:] if row]
+        at = np.array([_seconds(row[0]) for row in rows])
+        counts = len(head) == 2
+        weight = np.array([float(row[1]) for row in rows]) if counts else np.ones(len(rows))
+    except (OSError, EOFError, ValueError, IndexError) as error:
+        want = "time,count lines, or a time first and more columns for one request a line"
+        raise DataError(f"{path.name} is no trace of traffic ({want}): {error}") from error
+    check_int("from_trace.n_ticks", n_ticks, 2, 10**6, "300")
+    length = at.max() - at.min()
+    if not length > 0:
+        raise DataError(f"{path.name}: all of its {len(at)} lines have the same time")
+    place = np.minimum(((at - at.min()) / length * n_ticks).astype(int), n_ticks - 1)
+    total = np.bincount(place, weight, n_ticks)
+    if counts:  # counts of a period: their mean, so that a bin with a line more is not busier
+        lines = np.bincount(place, minlength=n_ticks)
+        seen = lines > 0
+        total = np.interp(np.arange(n_ticks), seen.nonzero()[0], total[seen] / lines[seen])
+    name = path.name.split(".")[0]
+    lapse = length * 1000 / (n_ticks * tick_ms)
+    return Scenario(name, peak_qps * total / total.max(), tick_ms, lapse=lapse)
+
+
+def _seconds(stamp: str) -> float:
+    return datetime.fromisoformat(stamp.strip()[:26]).timestamp()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One policy through one scenario; arrays (T,) by tick unless said otherwise.
+
+    ``value`` a second, ``cost`` in busy servers, ``cpu`` and ``gpu`` utilisation, ``p50_ms`` and
+    ``p99_ms`` of live answers, ``failure`` share of all requests, ``share`` (T, m + 1) of the
+    degraded path and of each action, ``cap`` (share of the dearest), ``lam``, ``tail`` = the long
+    tail's share of what was shown."""
+
+    scenario: Scenario
+    qps: Array = field(repr=False)
+    value: Array = field(repr=False)
+    cost: Array = field(repr=False)
+    cpu: Array = field(repr=False)
+    gpu: Array = field(repr=False)
+    p50_ms: Array = field(repr=False)
+    p99_ms: Array = field(repr=False)
+    failure: Array = field(repr=False)
+    share: Array = field(repr=False)
+    cap: Array = field(repr=False)
+    lam: Array = field(repr=False)
+    tail: Array = field(repr=False)
+
+    @property
+    def seconds(self) -> Array:
+        """(T,) when each tick begins."""
+        return np.arange(len(self.qps)) * self.scenario.tick_ms / 1000
+
+    @property
+    def total_value(self) -> float:
+        """Value of all answers."""
+        return float(self.value.sum()) * self.scenario.tick_ms / 1000
+
+    @property
+    def total_cost(self) -> float:
+        """Server-seconds of all answers."""
+        return float(self.cost.sum()) * self.scenario.tick_ms / 1000
+
+    @property
+    def failure_rate(self) -> float:
+        """Share of all requests that failed."""
+        return float((self.failure * self.qps).sum() / max(self.qps.sum(), 1e-12))
+
+    @property
+    def worst_minute(self) -> float:
+        """Failure rate of the worst minute."""
+        width = min(max(round(60_000 / self.scenario.tick_ms), 1), len(self.qps))
+        ones = np.ones(width)
+        failed = np.convolve(self.failure * self.qps, ones, "valid")
+        return float((failed / np.maximum(np.convolve(self.qps, ones, "valid"), 1e-12)).max())
+
+    @property
+    def p99_overall_ms(self) -> float:
+        """99th percentile over time of the ticks' p99, of ticks with live answers."""
+        known = self.p99_ms[~np.isnan(self.p99_ms)]
+        return float(np.percentile(known, 99)) if len(known) else nan
+
+    @property
+    def recovery_s(self) -> float:
+        """Seconds from the end of a surge until value and cost a request, p99 and failures are
+        back within 5 % of what they were before, and stay there; NaN = never, or no surge."""
+        if self.scenario.surge is None:
+            return nan
+        start, end = self.scenario.surge
+        width = max(round(1000 * SMOOTH_S / self.scenario.tick_ms), 1)
+        each = np.maximum(self.qps, 1e-12)
+        p99 = np.nan_to_num(self.p99_ms, nan=1e6)
+        good = np.ones(max(len(self.qps) - end - width + 1, 0), bool)
+        for series, floor in ((self.value / each, 0), (self.cost / each, 0), (p99, 1.0)):
+            before = float(np.median(series[max(start // 2, 1) : start]))
+            after = np.convolve(series[end:], np.ones(width) / width, "valid")
+            good &= np.abs(after - before) <= max(WITHIN * abs(before), floor)
+        good &= np.convolve(self.failure[end:], np.ones(width) / width, "valid") <= 0.001
+        bad = np.flatnonzero(~good)
+        first = int(bad[-1]) + 1 if len(bad) else 0
+        return first * self.scenario.tick_ms / 1000 if first < len(good) else nan
+
+    @property
+    def swings(self) -> tuple[int, float]:
+        """How often the cap turned in the settled part of the surge (or of the run), counting
+        swings beyond 5 % of its mean, and the amplitude (share of its mean, 5th to 95th
+        percentile)."""
+        skip = round(1000 * SETTLE_S / self.scenario.tick_ms)
+        start, end = self.scenario.surge or (0, len(self.cap))
+        cap = self.cap[min(start + skip, end - 1) : end]
+        mean = max(float(cap.mean()), 1e-12)
+        low, high = np.percentile(cap, [5, 95])
+        return turns(cap, SWING * mean), float(high - low) / mean
+
+
+def turns(values: Array, least: float) -> int:
+    """Turning points of a series, counting only swings larger than ``least``.
+
+    >>> turns(np.array([0.0, 1.0, 0.9, 1.0, 0.0, 1.0]), 0.2)
+    2
+    """
+    count, way, edge = 0, 0, float(values[0])
+    for value in values.tolist():
+        if way >= 0 and value < edge - least:
+            count, way, edge = count + (way > 0), -1, value
+        elif way <= 0 and value > edge + least:
+            count, way, edge = count + (way < 0), 1, value
+        elif way > 0:
+            edge = max(edge, value)
+        elif way < 0:
+            edge = min(edge, value)
+    return count
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Requests that stand for all: ``rows`` (B,) of the table, what is told of them (B, m)."""
+
+    rows: Array
+    told: Array
+
+    @staticmethod
+    def of(values: Values, seed: int = 0, n_rows: int = ROWS) -> "Sample":
+        """Evenly through the requests in the order of what they gain, so that the sample is like
+        the whole, then shuffled."""
+        order = np.argsort(np.nan_to_num(values.told).mean(1), kind="stable")
+        chance = rng(seed, "surge sample")
+        place = (np.arange(n_rows) + chance.random(n_rows)) / n_rows
+        rows = order[np.minimum((place * len(order)).astype(int), len(order) - 1)]
+        rows = chance.permutation(rows)
+        return Sample(rows, np.ascontiguousarray(values.told[rows], np.float32))
+
+
+def run(
+    policy: DecisionPolicy,
+    scenario: Scenario,
+    values: Values,
+    load: LoadConfig,
+    seed: int = 0,
+    sample: Sample | None = None,
+) -> Run:
+    """Take ``policy`` through ``scenario``; ``load`` says what there is to work with. The policy is
+    asked for the sample's actions when its ``cap`` or ``lam`` has moved, and now and then."""
+    sample = sample or Sample.of(values, seed)
+    told, width = sample.told, values.value.shape[1] + 1
+    always = not np.isfinite(told).all()  # then cap and lam do not say everything
+    model = LoadModel(replace(load, tick_ms=scenario.tick_ms), values.costs)
+    seconds, no_gpu = scenario.tick_ms / 1000, not load.model_servers
+    arrived = rng(seed, "surge").poisson(scenario.qps * seconds)
+    answers, asked, ticks, control = [], [], [], []
+    state = (nan, nan)
+    for t, n in enumerate(arrived.tolist()):
+        now_ms = int((t + 1) * scenario.tick_ms)
+        if (policy.cap, policy.lam) != state or always or t % ASK == 0:
+            state = (policy.cap, policy.lam)
+            answers.append(policy.decide(now_ms, told))
+            share = np.bincount(answers[-1] + 1, minlength=width) / len(told)
+        counts = share * n
+        degraded = float(counts[0])
+        tick = model.tick(counts[1:], degraded)
+        failure = min((tick.failed + degraded * tick.degraded_lost) / n, 1.0) if n else 0.0
+        gpu = nan if no_gpu else tick.gpu
+        measured = (tick.cpu, gpu, n / seconds, tick.p50_ms, tick.p99_ms, failure)
+        control.append(state)
+        policy.observe(Measured(now_ms, *measured))
+        ticks.append((*measured, tick.lost, tick.degraded_lost))
+        asked.append(len(answers) - 1)
+    return _told(scenario, values, sample, np.array(answers), asked, np.array(ticks), control)
+
+
+def _told(
+    scenario: Scenario,
+    values: Values,
+    sample: Sample,
+    action: Array,
+    asked: Sequence[int],
+    ticks: Array,
+    control: Sequence[tuple[float, float]],
+) -> Run:
+    """Values, costs and shares of all ticks. ``action`` (A, B) are the answers, ``asked`` which of
+    them each tick had; column 0 of every table is the degraded path's."""
+    cpu, gpu, qps, p50, p99, failure, lost, degraded_lost = ticks.T
+    n_rows, width = action.shape[1], values.value.shape[1] + 1
+    place = np.arange(n_rows) * width + 1 + action
+    spare = getattr(values, "fallback_tail", np.full(len(values.fallback), nan))
+    kept = np.stack([1 - degraded_lost, 1 - lost])  # what was answered of each path
+
+    def a_tick(degraded: Array, live: Array) -> Array:
+        """(T,) mean over the requests of a table, failures counting 0."""
+        table = np.append(degraded[sample.rows, None], live[sample.rows], 1).take(place)
+        cut = np.where(action < 0, table, 0).sum(1), np.where(action < 0, 0, table).sum(1)
+        return (np.stack(cut)[:, asked] * kept).sum(0) / n_rows
+
+    ones = np.ones(values.value.shape)
+    known = ~np.isnan(spare)
+    tail = a_tick(np.nan_to_num(spare), values.tail)
+    seen = a_tick(known.astype(float), ones)
+    costs = values.costs
+    spent = a_tick(np.full(len(spare), costs.degraded_ms), ones * costs.total_ms) / 1000
+    flat = np.arange(len(action))[:, None] * width + action + 1
+    share = np.bincount(flat.ravel(), minlength=len(action) * width).reshape(-1, width) / n_rows
+    return Run(
+        scenario,
+        qps=qps,
+        value=a_tick(values.fallback, values.value) * qps,
+        cost=spent * qps,
+        cpu=cpu,
+        gpu=gpu,
+        p50_ms=p50,
+        p99_ms=p99,
+        failure=failure,
+        share=share[asked],
+        cap=np.array([cap for cap, _ in control]),
+        lam=np.array([lam for _, lam in control]),
+        tail=tail / np.maximum(seen, 1e-12),
+    )
