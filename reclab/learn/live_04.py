@@ -2,6 +2,7 @@
 
     own_front(choose_action, gain, cost)              # exercise 4.2: value against cost, for a plot
     OwnDecision(choose_action, policy, cost)          # the same in a running decision policy
+    own_surge(pid_step, height=8)                     # exercise 4.3: a cap through a surge
     OwnDegradedPath(leftovers, path).recommend(…)     # exercise 4.5: serves pages
     own_threshold(hysteresis, demand)                 # exercise 4.6: in a loop that it changes
 
@@ -24,7 +25,9 @@ from reclab.core.stage import Stage, StageResult
 from reclab.core.types import Array, Candidates, Request, Slate, Trace, slates_of
 from reclab.degradation_dcaf.cache import Cached, DegradationCache
 from reclab.degradation_dcaf.dcaf import NONE, solve_lambda
+from reclab.degradation_dcaf.max_power import MaxPowerConfig
 from reclab.degradation_dcaf.pipeline import DegradedPath
+from reclab.learn.lesson_04.tune import Surge, through_a_surge
 from reclab.stores.forward_index import ForwardIndex
 from reclab.stores.kv import StoreDown
 
@@ -122,6 +125,30 @@ class OwnDecision:
     def observe(self, load: Any) -> None:
         """The policy takes the measurement."""
         self.policy.observe(load)
+
+
+# ---- 4.3: the cap ---------------------------------------------------------------------------
+
+PidStep = Callable[..., tuple[float, float]]
+
+
+def own_surge(
+    function: PidStep, height: float = 8.0, delay: int = 1, config: MaxPowerConfig | None = None
+) -> Surge:
+    """The reader's step in the place of MaxPower's, through the surge of exercise 4.4: it is told
+    the worst of the three loads as a multiple of its set point, 1 = as loaded as wanted."""
+    c, total = config or MaxPowerConfig(), 0.0
+    cap = c.top
+
+    def control(now_ms: int, utilisation: float, response_ms: float, failure: float) -> float:
+        nonlocal total, cap
+        load = max(utilisation / c.utilisation, response_ms / c.response_ms, failure / c.failure)
+        if load == load:  # NaN: nothing was measured yet
+            found = function(total, load, 1.0, 1.0, c.top, c.least, c.proportional, c.integral)
+            total, cap = (float(value) for value in found)
+        return cap
+
+    return through_a_surge(control, cap, height, delay)
 
 
 # ---- 4.5: the degraded path ------------------------------------------------------------------

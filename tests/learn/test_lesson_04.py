@@ -169,6 +169,36 @@ class TestBisection:
         both = self.mended(self.swap, self.bracket)
         assert "the stop is still |spent - C| <= eps" in state(self.task, both)[1]
 
+    def test_the_right_end_with_the_printed_stop_is_told_apart(self):
+        three = self.mended(self.swap, self.bracket, self.stop)
+        assert "stopped before high has moved" in state(self.task, three)[1]
+
+    @pytest.mark.parametrize("top", ["gain.max() / cost.min() * 2", "1e6", "gain.sum()"])
+    def test_any_upper_end_beyond_the_answer_will_do(self, top):
+        steps = ("range(25)", "range(80)")
+        bracket = ("(gain / cost).min()", top)
+        mine = self.mended(self.swap, bracket, self.eps, self.stop, steps)
+        assert state(self.task, mine)[0] == CORRECT
+
+    def test_a_price_found_by_sorting_is_correct_too(self):
+        def find_lambda(gain, cost, budget):
+            gain, cost = np.insert(gain, 0, 0, 1), np.insert(cost, 0, 0)
+            rise = (gain[:, 1:, None] - gain[:, None, :]).reshape(len(gain), -1)
+            step = (cost[1:, None] - cost[None, :]).ravel()
+            prices = np.unique(np.append(0, (rise[:, step > 0] / step[step > 0]).clip(0)))
+            low, high = 0, len(prices) - 1
+            while low < high:
+                middle = (low + high) // 2
+                lam = prices[middle] * (1 + 1e-12)
+                if bisection.spent_at(gain[:, 1:], cost[1:], lam) <= budget:
+                    high = middle
+                else:
+                    low = middle + 1
+            return prices[high] * (1 + 1e-12)
+
+        reached, message = state(self.task, find_lambda)
+        assert reached == CORRECT, message
+
     def test_mended_in_all_three_places_it_is_correct(self):
         reached, message = state(
             self.task, self.mended(self.swap, self.bracket, self.eps, self.stop)

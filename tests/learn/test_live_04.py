@@ -7,8 +7,9 @@ import pytest
 
 from reclab.core.errors import DataError
 from reclab.degradation_dcaf import DegradationCache, DegradedPath, act
+from reclab.degradation_dcaf.max_power import MaxPowerConfig
 from reclab.learn import live_04
-from reclab.learn.lesson_04 import choose_action, hysteresis, leftovers
+from reclab.learn.lesson_04 import choose_action, hysteresis, leftovers, pid_step, tune
 from reclab.stores.exposures import RecentExposures
 from reclab.stores.kv import KV
 
@@ -76,6 +77,24 @@ class TestDecision:
         assert mine.decide(2, gain).tolist() == act(gain, COST, 0.3, 2.0).tolist()
         assert policy.seen == [1, 2] and (mine.lam, mine.cap) == (0.3, 1.0)
         assert len(mine.decide(3, gain[:0])) == 0
+
+
+class TestCap:
+    gains = {"proportional": 0.3, "integral": 0.25}
+
+    def test_the_right_step_moves_the_cap_as_max_power_does(self):
+        mine = live_04.own_surge(pid_step.pid_step, config=MaxPowerConfig(**self.gains))
+        np.testing.assert_allclose(mine.cap, tune.surge(self.gains).cap, rtol=1e-9)
+
+    def test_without_a_set_point_the_cap_never_comes_back(self):
+        mine = live_04.own_surge(pid_step.without_set_point)
+        assert mine.cap[-1] == 1.0 and mine.cap[:30].min() < 10.0
+
+    def test_without_the_clamp_above_a_quiet_time_delays_the_answer(self):
+        idea = next(i for i in pid_step.MISCONCEPTIONS if i.name == "the integral grows above 0")
+        config = MaxPowerConfig(**self.gains)
+        late = live_04.own_surge(idea.computes, config=config)
+        assert late.failing_s > live_04.own_surge(pid_step.pid_step, config=config).failing_s
 
 
 class TestDegradedPath:

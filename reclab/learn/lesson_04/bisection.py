@@ -13,6 +13,7 @@ Simplified: industry solves on a sample of the log, with C scaled by the present
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from reclab.learn.exercise import Task
 from reclab.learn.probe import NOT_ATTEMPTED, Case, Misconception, Probe, Verdict, shown
 
 SLACK = 1e-13  # of the price: products round
+EPS = 0.001  # of the printed stop
 NEAR = 1e-3  # how far above the lowest feasible price an answer may lie, of that price
 STARTER = '''def find_lambda(gain, cost, budget):
     """(n, m) Q, (m,) q > 0, C -> lam. After the paper's algorithm 1, as it is printed."""
@@ -94,6 +96,7 @@ class Loop:
 
     swapped: bool = False
     low_bracket: bool = False
+    eps: float | None = None
     returns: str = "high"
     steps: int = 25
     __name__ = "loop"
@@ -105,8 +108,8 @@ class Loop:
         for _ in range(self.steps):
             lam = (low + high) / 2
             spent = spent_at(gain, cost, lam)
-            if self.returns == "last" and abs(spent - budget) <= 0.001:
-                return lam
+            if self.eps is not None and abs(spent - budget) <= self.eps:
+                break
             if (spent <= budget) == self.swapped:
                 low = lam
             else:
@@ -141,17 +144,22 @@ _STOP = (
     "steps, or for ever, at a price that may be the last one that overspends. Stop when high - low "
     "is small, and return high: the end that keeps to the budget."
 )
+PRINTED = partial(Loop, eps=EPS, returns="last")  # with the stop as printed
 MISCONCEPTIONS = (
     Misconception(
         "branches and bracket as printed",
-        Loop(swapped=True, low_bracket=True, returns="last"),
+        PRINTED(swapped=True, low_bracket=True),
         f"Two faults are left at least. {_SWAPPED} And the upper end: {_BRACKET}",
     ),
-    Misconception("the branches are still swapped", Loop(swapped=True, returns="last"), _SWAPPED),
+    Misconception("the branches are still swapped", PRINTED(swapped=True), _SWAPPED),
+    Misconception("the upper end is still min(Q / q)", PRINTED(low_bracket=True), _BRACKET),
+    Misconception("the stop is still |spent - C| <= eps", PRINTED(), _STOP),
     Misconception(
-        "the upper end is still min(Q / q)", Loop(low_bracket=True, returns="last"), _BRACKET
+        "stopped before high has moved",
+        Loop(eps=EPS),
+        "high is the right end to return, but the loop is left by |spent - C| <= eps before this "
+        "price has become high. Let the width of the bracket end it.",
     ),
-    Misconception("the stop is still |spent - C| <= eps", Loop(returns="last"), _STOP),
     Misconception(
         "too few steps",
         _one_step,

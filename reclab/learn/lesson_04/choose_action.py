@@ -203,7 +203,7 @@ CASES = (
     Case("a cap of 2", (_GAIN, _COST, 0.25, 2.0)),
     Case("a cap below every cost", (_GAIN, _COST, 0.25, 0.5)),
     Case("no requests", (np.zeros((0, 3)), _COST, 1.0, 10.0)),
-    Case("50,000 requests", (*_random(50_000), 0.6, 4.0)),
+    Case("20,000 requests", (*_random(20_000), 0.6, 4.0)),
 )
 
 TASK = Task(

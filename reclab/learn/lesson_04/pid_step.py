@@ -65,9 +65,10 @@ def _step(
     return total, float(np.clip(top * np.exp(kp * error + ki * total), least, top))
 
 
-def _no_set_point(
+def without_set_point(
     total: float, measured: float, set_point: float, seconds: float, *limits: float
 ) -> tuple[float, float]:
+    """As the paper prints it: the measurement itself is the error."""
     return _step(total, -measured, seconds, limits)
 
 
@@ -153,7 +154,7 @@ def _integral_alone(
 MISCONCEPTIONS = (
     Misconception(
         "no set point",
-        _no_set_point,
+        without_set_point,
         "This is the paper's loop: the error is the measurement itself, which is never below zero, "
         "so the integral falls in peace as in war and the cap ends at its floor. Compare with the "
         "set point: -ln(measured / set_point).",

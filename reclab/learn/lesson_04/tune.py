@@ -13,7 +13,7 @@ Simplified: industry tunes on a replay of its own surges, or raises the gains un
 takes half.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,15 +67,23 @@ def _last(flags: Array) -> int:
     return int(places[-1]) + 1 if len(places) else 0
 
 
+Control = Callable[[int, float, float, float], float]
+
+
 def surge(gains: Mapping[str, float], height: float = 8.0, delay: int = 1) -> Surge:
     """MaxPower with these gains through a surge of ``height`` times the usual traffic, told what
     was measured ``delay`` seconds before. Raises ``ConfigError`` for gains beyond 0 ... 100."""
-    power, waiting = MaxPower(MaxPowerConfig(**gains)), 0.0
+    power = MaxPower(MaxPowerConfig(**gains))
+    return through_a_surge(power.update, power.get(), height, delay)
+
+
+def through_a_surge(control: Control, cap: float, height: float = 8.0, delay: int = 1) -> Surge:
+    """The plant with any controller: ``control(now_ms, utilisation, response_ms, failure)`` returns
+    the cap, which begins at ``cap``. Until the first measurement arrives it is told NaN."""
+    waiting, told = 0.0, np.zeros((4, LASTS))
     on_the_way = [(np.nan, np.nan, np.nan)] * delay
-    told = np.zeros((4, LASTS))
     for second in range(LASTS):
         requests = height if BEGINS <= second < ENDS else 1.0
-        cap = power.get()
         waiting += requests * cap
         served = min(waiting, CAPACITY)
         waiting -= served
@@ -85,7 +93,7 @@ def surge(gains: Mapping[str, float], height: float = 8.0, delay: int = 1) -> Su
         response_ms = 5 / max(1.02 - utilisation, 0.02) + 1000 * waiting / CAPACITY
         on_the_way.append((utilisation, response_ms, failure))
         told[:, second] = requests, cap, utilisation, failure
-        power.update(1000 * (second + 1), *on_the_way.pop(0))
+        cap = control(1000 * (second + 1), *on_the_way.pop(0))
     return Surge(*told)
 
 
