@@ -37,7 +37,7 @@ from reclab.lab.panel import exposure_groups
 N_REQUESTS = {"tiny": 300}
 """requests of a split by scale; elsewhere all that the platform kept"""
 N_LOGGED = {"tiny": 300}
-MOST_LOGGED = 8000
+MOST_LOGGED = 4000
 """logged requests, without outcomes, that are run beside"""
 TAIL = 2  # group of the long tail
 
