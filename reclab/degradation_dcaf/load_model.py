@@ -233,7 +233,7 @@ class LoadModel:
             wait = self.gpu.wait_ms(0.5)
             middle, late = middle + wait, late + (self.gpu.wait_ms(0.99) - wait) ** 2
         p50 = p99 = float("nan")
-        if answered > 1e-6:
+        if answered > 1e-6 and n > 0:
             p50 = mean + middle
             p99 = p50 + sqrt(late + TAIL * TAIL * square)
         lost = min(failed / n, 1.0) if n > 0 else 0.0

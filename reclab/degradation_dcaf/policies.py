@@ -172,7 +172,7 @@ class Quality:
         latency, unless nothing failed: then nothing was asked, and all would have been in time."""
         if load.failure != load.failure:
             return
-        if load.p50_ms == load.p50_ms:
+        if load.p50_ms > 0:
             slope = np.log(max(load.p99_ms / load.p50_ms, 1.0)) / 2.326
             times = load.p50_ms * np.exp(slope * NORMAL)
         else:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from reclab.cascade.batch import read_batch
-from reclab.cascade.pipeline import HOT_POOL
+from reclab.cascade.pipeline import HOT_POOL, Cascade
 from reclab.core.chance import rng
 from reclab.core.clock import DAY_MS
 from reclab.core.tables import Table
-from reclab.core.types import Array, Request
+from reclab.core.types import Array, Candidates, Request
 from reclab.degradation_dcaf.actions import BATCH, Action, cascade_of
 from reclab.degradation_dcaf.cache import DegradationCacheConfig
 from reclab.lab.lab import Lab, train_until
@@ -38,15 +38,36 @@ def answers(
     pays = money_of_a_click(lab)
     for at in range(0, n, BATCH):
         say(at / n)
+        some = requests[at : at + BATCH]
         for j, cascade in enumerate(ladder):
-            slates, _ = cascade.recommend_batch(requests[at : at + BATCH])
+            slates, _ = cascade.recommend_batch(some)
             for b, slate in enumerate(slates, at):
-                rows = slate.item_row[:K]
-                lists[b, j, : len(rows)] = rows
-                score = np.nan_to_num(slate.columns["rank_score"][:K])  # hot pool: no score
-                click = np.nan_to_num(slate.columns.get("p_click", score)[:K])
-                told[b, j], money[b, j] = score.sum(), (click * pays[rows]).sum()
+                lists[b, j, : len(slate)] = slate.item_row[:K]
+        part = slice(at, at + len(some))
+        told[part], money[part] = predicted(lab.trained, some, lists[part], pays)
     return lists, told, money
+
+
+def predicted(
+    cascade: Cascade, requests: Sequence[Request], lists: Array, pays: Array
+) -> tuple[Array, Array]:
+    """(B, m) long views (or what is ranked by) and money that the ranker predicts of the pages
+    (B, m, K), the unranked ones too; ``pays`` (n_items,) money of a click. Each item is asked
+    once a request."""
+    p, n_items = cascade.parts, len(pays)
+    key = np.arange(len(lists))[:, None, None] * n_items + lists
+    pairs, which = np.unique(np.where(lists >= 0, key, -1), return_inverse=True)
+    owner, rows = np.divmod(pairs[pairs >= 0], n_items)
+    targets = p.ranker.predict(
+        read_batch(requests, p.users, p.index), Candidates(len(lists), owner, rows)
+    )
+    score = np.asarray(p.fuse(targets), np.float64)
+    money = np.asarray(targets.get("p_click", score) * pays[rows], np.float64)
+    blank = np.zeros(int(pairs[0] < 0))  # what empty places are worth
+    wide = (
+        np.concatenate([blank, values])[which.reshape(lists.shape)] for values in (score, money)
+    )
+    return tuple(values.sum(2).astype(np.float32) for values in wide)
 
 
 def outcomes(lab: Lab, held: Table | None, pages: Array) -> tuple[Array, ...]:

@@ -37,7 +37,7 @@ from reclab.lab.panel import exposure_groups
 N_REQUESTS = {"tiny": 300}
 """requests of a split by scale; elsewhere all that the platform kept"""
 N_LOGGED = {"tiny": 300}
-MOST_LOGGED = 8000
+MOST_LOGGED = 4000
 """logged requests, without outcomes, that are run beside"""
 TAIL = 2  # group of the long tail
 
@@ -206,9 +206,9 @@ def make_table(
     the same requests with the state of their session; None = unknown, all outcomes are NaN."""
     lists, told, told_revenue = answers(lab, requests, actions, lambda f: say(0.9 * f, "answers"))
     say(0.9, "degraded answers")
-    cached, spare = fallback_pages(lab, requests if held is not None else ())
-    spare = spare if held is not None else np.full((len(requests), K), -1, np.int32)
-    cached = cached if held is not None else np.zeros(len(requests), bool)
+    cached, spare = np.zeros(len(requests), bool), np.full((len(requests), K), -1, np.int32)
+    if held is not None:
+        cached, spare = fallback_pages(lab, requests)
     say(0.95, "outcomes")
     pages = np.concatenate([lists, spare[:, None]], 1)
     p_click, p_long, p_pay, money = outcomes(lab, held, pages)
