@@ -17,6 +17,7 @@ gave up has often been worked on before.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from math import exp, expm1, log1p, pi, sqrt
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ from reclab.core.errors import DataError, check_float, check_int
 from reclab.core.types import Array
 from reclab.degradation_dcaf.actions import Costs
 
+FEW = 8  # servers for which the sum over states is made anew each time
+GRID = 2048  # loads of the table for more of them
 TAIL = 2.326  # standard deviations from the middle to the 99th percentile of a normal
 
 
@@ -106,6 +109,35 @@ class Steady(NamedTuple):
         return self.most_ms * (1 - log1p((1 - u) * expm1(x)) / x)
 
 
+def free_states(load: float, servers: int) -> float:
+    """How much likelier it is that fewer than c servers are busy than that c - 1 are."""
+    states = 1.0
+    for busy in range(1, servers):
+        states = 1.0 + states * busy / load
+    return states
+
+
+@cache
+def _free_table(servers: int) -> list[float]:
+    """ln of ``free_states`` at shares k / GRID of load / (load + servers)."""
+    share = np.arange(1, GRID) / GRID
+    load, states = servers * share / (1 - share), np.ones(GRID - 1)
+    with np.errstate(over="ignore"):
+        for busy in range(1, servers):
+            states = 1.0 + states * busy / load
+    return [700.0, *np.log(np.minimum(states, 1e300)).tolist(), 0.0]
+
+
+def _free_states(load: float, servers: int) -> float:
+    """``free_states``, read off a table where there are many servers."""
+    if servers <= FEW:
+        return free_states(load, servers)
+    place = GRID * load / (load + servers)
+    low = min(int(place), GRID - 1)
+    table = _free_table(servers)
+    return exp(table[low] + (place - low) * (table[low + 1] - table[low]))
+
+
 def steady(load: float, servers: int, service_ms: float, spread: float, most_ms: float) -> Steady:
     """The steady state at ``load`` (arrivals a ms times service) of ``servers`` servers; ``spread``
     is the coefficient of variation of a service, ``most_ms`` the longest wait.
@@ -115,9 +147,7 @@ def steady(load: float, servers: int, service_ms: float, spread: float, most_ms:
     """
     if load <= 0:
         return Steady(0.0, 1.0, 1.0, most_ms, 0.0)
-    states = 1.0  # how much likelier fewer than c busy servers are than c - 1
-    for busy in range(1, servers):
-        states = 1.0 + states * busy / load
+    states = _free_states(load, servers)
     spare = servers - load
     if abs(spare) < 1e-7 * servers:  # the formula is smooth there, its terms are not
         spare = 1e-7 * servers

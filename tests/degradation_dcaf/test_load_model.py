@@ -8,7 +8,14 @@ import pytest
 
 from reclab.core.errors import ConfigError, DataError
 from reclab.degradation_dcaf.actions import Costs
-from reclab.degradation_dcaf.load_model import LoadConfig, LoadModel, Pool, steady
+from reclab.degradation_dcaf.load_model import (
+    LoadConfig,
+    LoadModel,
+    Pool,
+    _free_states,
+    free_states,
+    steady,
+)
 
 COSTS = Costs(np.array([1.0, 1.0, 1.0]), np.array([0.2, 1.5, 3.0]), np.full(3, 0.6), 0.2)
 
@@ -39,14 +46,25 @@ def erlang_c(load: float, servers: int) -> float:
     return last / (sum(load**k / factorial(k) for k in range(servers)) + last)
 
 
-@pytest.mark.parametrize(("load", "servers"), [(0.5, 1), (0.95, 1), (2.0, 4), (14.0, 16)])
+@pytest.mark.parametrize(
+    ("load", "servers"), [(0.5, 1), (0.95, 1), (2.0, 4), (14.0, 16), (95.0, 100)]
+)
 def test_exponential_services_wait_as_the_textbook_says(load: float, servers: int):
     state, waits = steady(load, servers, 5.0, 1.0, most_ms=1e5), erlang_c(load, servers)
     rate = (servers - load) / 5.0
-    assert 1 - state.idle == pytest.approx(waits)
-    assert state.wait_ms(0.999) == pytest.approx(max(log(waits / 0.001) / rate, 0.0))
-    assert state.backlog_ms == pytest.approx(waits / rate)  # Little, Erlang
+    assert 1 - state.idle == pytest.approx(waits, rel=1e-3)
+    assert state.wait_ms(0.999) == pytest.approx(max(log(waits / 0.001) / rate, 0.0), rel=1e-3)
+    assert state.backlog_ms == pytest.approx(waits / rate, rel=1e-3)  # Little, Erlang
     assert state.lost < 1e-9
+
+
+@pytest.mark.parametrize("servers", [9, 40, 250])
+def test_the_table_for_many_servers_says_what_the_sum_says(servers: int):
+    for share in (0.05, 0.5, 0.8, 0.95, 1.0, 1.1, 3.0, 50.0):
+        exact = free_states(share * servers, servers)
+        if exact < 1e30:  # beyond it nothing waits
+            assert _free_states(share * servers, servers) == pytest.approx(exact, rel=3e-3)
+    assert steady(0.001, servers, 5.0, 0.5, 100.0).lost == 0
 
 
 def test_impatient_customers_of_one_server_are_lost_as_barrer_says():
