@@ -109,7 +109,7 @@ class DCAF:
     def observe(self, load: Measured) -> None:
         """Solve the price when it is time, and let MaxPower cut."""
         self._blind.observe(load)
-        before = self.price.budget
+        before, when = self.price.budget, self.price.solved_ms
         budget = min(self.ladder.budget(load.qps), self._most) - self.ladder.degraded
         self.price.update(load.now_ms, max(budget, 0.0))
         if self.price.solved_ms is None:
@@ -120,13 +120,12 @@ class DCAF:
                 self.cap = min(steered(self.power, load), 1.0)
                 self._cap_actions(self.cap)
         else:
-            self._cut_budget(load, before)
+            self._cut_budget(load, before, solved=self.price.solved_ms != when)
 
-    def _cut_budget(self, load: Measured, before: float | None) -> None:
+    def _cut_budget(self, load: Measured, before: float | None, solved: bool) -> None:
         """The price of f times the budget. A change of f by less than ``STILL`` is none."""
         budget = self.price.budget or 0.0
-        solved = budget != before
-        if solved and before:
+        if solved and before and budget != before:
             self.power.rescale(budget / before)
         cap = steered(self.power, load)
         limit = (self._most - self.ladder.degraded) / max(budget, 1e-30)

@@ -109,11 +109,14 @@ class RollingPrice:
 
     def at(self, budget: float) -> float:
         """The price for another budget, on the rows of the last solution: read off a curve that is
-        drawn when it is asked for the first time."""
+        drawn when it is asked for the first time, and moved so that it goes through the solution.
+        """
         if self._curve is None:
-            self._curve = curve(self._solved_on, self.cost)
-        spent, lam = self._curve
-        return float(np.exp(np.interp(np.log(max(budget, 1e-30)), spent, lam)))
+            spent, lam = curve(self._solved_on, self.cost)
+            if self.lam > 0 and self.budget:
+                lam = lam + np.log(self.lam) - np.interp(np.log(self.budget), spent, lam)
+            self._curve = spent, lam
+        return float(np.exp(np.interp(np.log(max(budget, 1e-30)), *self._curve)))
 
     def for_share(self, share: float) -> float:
         """The price at which that share of the rows still takes the cheapest action, were there no

@@ -235,6 +235,25 @@ def test_a_new_price_takes_over_what_max_power_has_cut():
     assert np.std([m.gpu for m in told[60:]]) < 0.05  # and nothing jumped
 
 
+def test_new_rows_move_the_price_though_traffic_is_the_same():
+    dcaf = DCAF(LADDER, DCAFConfig(price=PriceConfig(refresh_s=10, keep_s=20)))
+    for second in range(60):
+        dcaf.decide(1000 * second, gains(64, second) * (1 if second < 30 else 3))
+        dcaf.observe(measured(second, 2.0, gpu=0.75))
+        if second == 29:
+            before = dcaf.lam
+    assert dcaf.lam == pytest.approx(3 * before, rel=0.2)
+
+
+def test_in_quiet_hours_requests_cost_no_more_than_the_usual_on_average():
+    for most in (1.0, 0.6):
+        dcaf = DCAF(LADDER, DCAFConfig(most=most))
+        closed(dcaf, [0.1] * 60)
+        spent = np.append(LADDER.degraded, LADDER.cost)[dcaf.decide(61_000, gains(400)) + 1]
+        assert spent.mean() == pytest.approx(most * LADDER.cost[3], rel=0.03)
+        assert dcaf.cap == 1.0  # and MaxPower has not wound up
+
+
 def test_a_request_of_which_nothing_is_known_is_treated_by_the_rule():
     dcaf = DCAF(LADDER)
     for second in range(30):
