@@ -9,9 +9,9 @@ within a tick for what has come since, or was never measured right, and above 1 
 plan has left idle. When a new solution knows the new traffic, f goes back by as much as b came
 down, so that nothing jumps. In quiet hours a budget for all of the capacity would buy everybody the
 dearest action; it would gain little, and the first rise of traffic would find no room: hence the
-limit. Cutting through the price
-takes computing from the requests that gain least by it. The paper's MaxPower caps every request's
-action instead, which takes it from those that gain most: ``cut = "action"``.
+limit. Cutting through the price takes computing from the requests that gain least by it. The
+paper's MaxPower caps every request's action instead, which takes it from those that gain most:
+``cut = "action"``.
 Reference: Jiang et al., DCAF, 2020, sections 4.2 and 4.3.
 
 Simplified: one price for all services; industry has one for each and moves them together.

@@ -21,7 +21,7 @@ from reclab.core.types import Array
 STEPS = 40  # prices tried at most
 WIDEN = 1.06  # a bracket begins that wide around the last price
 NEAR = 3e-3  # relative width of the bracket at which a price is good enough
-GRID = 2.0 ** np.arange(0, -10.5, -0.5)  # prices of a curve, as shares of the dearest
+GRID = 2.0 ** np.arange(0, -10.5, -0.75)  # prices of a curve, as shares of the dearest
 MOST = 64  # rows that are put at once; a pause is not made up for
 FEW = 32  # rows below which a log says too little
 
@@ -112,7 +112,7 @@ class RollingPrice:
         drawn when it is asked for the first time, and moved so that it goes through the solution.
         """
         if self._curve is None:
-            spent, lam = curve(self._solved_on, self.cost)
+            spent, lam = curve(self._solved_on[::2], self.cost)  # half of them say enough
             if self.lam > 0 and self.budget:
                 lam = lam + np.log(self.lam) - np.interp(np.log(self.budget), spent, lam)
             self._curve = spent, lam
