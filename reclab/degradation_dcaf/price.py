@@ -135,7 +135,8 @@ def curve(gain: Array, cost: Array) -> tuple[Array, Array]:
     action = worth.argmax(2)
     taken = np.take_along_axis(worth, action[..., None], 2)[..., 0] > 0
     spent = (cost[action] * taken).mean(1)
-    return np.log(np.maximum(spent, 1e-30)), np.log(np.maximum(lam, 1e-30))
+    least = cost.min() / (2 * len(gain))  # less than one request: nothing
+    return np.log(np.maximum(spent, least)), np.log(np.maximum(lam, 1e-30))
 
 
 def price(gain: Array, cost: Array, budget: float, start: float = 0.0) -> float:
