@@ -129,7 +129,7 @@ class RollingPrice:
 
 def curve(gain: Array, cost: Array) -> tuple[Array, Array]:
     """Logarithms of mean costs, ascending, and of the prices that lead to them."""
-    lam = float((gain / cost).max()) * GRID
+    lam = max(float((gain / cost).max()), 1e-30) * GRID
     with np.errstate(over="ignore"):
         worth = gain - lam[:, None, None].astype(gain.dtype) * cost  # (prices, rows, m)
     action = worth.argmax(2)

@@ -235,6 +235,15 @@ def test_a_new_price_takes_over_what_max_power_has_cut():
     assert np.std([m.gpu for m in told[60:]]) < 0.05  # and nothing jumped
 
 
+@pytest.mark.parametrize("cut", ["price", "action", "none"])
+def test_gains_below_zero_are_never_taken_however_loaded(cut: str):
+    dcaf, gain = DCAF(LADDER, DCAFConfig(cut=cut)), -gains(200)
+    for second in range(40):
+        action = dcaf.decide(1000 * second, gain)
+        dcaf.observe(measured(second, 3.0, gpu=1.0 if second % 9 < 4 else 0.2))
+    assert (action == -1).all() and 0 <= dcaf.lam < np.inf
+
+
 def test_new_rows_move_the_price_though_traffic_is_the_same():
     dcaf = DCAF(LADDER, DCAFConfig(price=PriceConfig(refresh_s=10, keep_s=20)))
     for second in range(60):
