@@ -41,9 +41,9 @@ class DCAFConfig:
     price: PriceConfig = field(default_factory=PriceConfig)
     """how often the price is solved, on which rows"""
     power: MaxPowerConfig = field(
-        default_factory=lambda: MaxPowerConfig(top=1.5, least=0.01, integral=0.4)
+        default_factory=lambda: MaxPowerConfig(top=2.0, least=0.01, proportional=0.1, integral=0.5)
     )
-    """MaxPower; top (1-2) and least are shares: of the budget, or of the dearest action"""
+    """MaxPower; top (1-3) and least are shares: of the budget, or of the dearest action"""
     cut: str = "price"
     """"price": the budget, "action": the dearest action of each request, "none": no MaxPower"""
     most: float = 1.0
@@ -52,8 +52,8 @@ class DCAFConfig:
     def __post_init__(self) -> None:
         check(self.cut in CUTS, "DCAFConfig.cut", self.cut, f"be one of {CUTS}", "price")
         check_float("DCAFConfig.most", self.most, 0.01, 100.0, "1")
-        is_share = 1 <= self.power.top <= 2
-        check(is_share, "DCAFConfig.power.top", self.power.top, "be a share in 1..2", "1.5")
+        is_share = 1 <= self.power.top <= 5
+        check(is_share, "DCAFConfig.power.top", self.power.top, "be a share in 1..5", "2")
 
 
 class DCAF:

@@ -96,7 +96,7 @@ def settings(field: Field) -> dict[str, dict[str, Make]]:
         return lambda at: LearnedPolicy(at, found)
 
     def power(p: float, i: float, line: float) -> MaxPowerConfig:
-        return MaxPowerConfig(top=1.5, least=0.01, utilisation=line, proportional=p, integral=i)
+        return MaxPowerConfig(top=2.0, least=0.01, utilisation=line, proportional=p, integral=i)
 
     gains = [*itertools.product((0.1, 0.3), (0.15, 0.3, 0.4, 0.6), (0.75, 0.8, 0.85))]
     quality = [*itertools.product((90.0, 95.0, 99.0), (30.0, 60.0, 100.0), (0.00125, 0.005, 0.02))]
@@ -267,12 +267,16 @@ def _queue(
     """(n,) waits and services in ms of Poisson arrivals, and how long they took to arrive."""
     gaps = rng(0, "arrivals", int(100 * load)).exponential(mean / load, n)
     due = time.perf_counter() + np.cumsum(gaps) / 1000
-    waits, services = [], []
+    waits, services, done = [], [], 0.0
     for k, at in enumerate(due.tolist()):
         while (now := time.perf_counter()) < at:
             time.sleep(max(at - now - 2e-4, 0.0))
-        waits.append(1000 * (now - at))
-        services.append(_served(lab, requests[k % len(requests)]))
+        _served(lab, requests[k % len(requests)])
+        began, done_before = max(at, done), done
+        done = time.perf_counter()
+        # a worker that wakes up late works longer: that is no queue
+        waits.append(1000 * max(done_before - at, 0.0))
+        services.append(1000 * (done - began))
     return np.array(waits), np.array(services), float(gaps.sum())
 
 
