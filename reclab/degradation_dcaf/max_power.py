@@ -16,8 +16,7 @@ Simplified: industry smooths what it measures over many machines, and limits the
 """
 
 from dataclasses import dataclass
-
-import numpy as np
+from math import exp, inf, log
 
 from reclab.core.errors import check, check_float
 
@@ -79,6 +78,16 @@ class MaxPower:
         """The cap now (cost)."""
         return self.power
 
+    def rescale(self, by: float) -> None:
+        """What the cap multiplies has become ``by`` times as much: the cap moves the other way, so
+        that the product stays, as far as its limits allow."""
+        c = self.config
+        if not c.integral or not 0 < by < inf:
+            return
+        windup = log(c.top / c.least) / c.integral
+        self.sum = min(max(self.sum - log(by) / c.integral, -windup), 0.0)
+        self.power = min(max(self.power / by, c.least), c.top)
+
     def update(self, now_ms: int, utilisation: float, response_ms: float, failure: float) -> float:
         """Take a measurement and return the new cap.
 
@@ -91,16 +100,16 @@ class MaxPower:
         if not known:
             return self.power
         load = max(max(known), 1e-9)
-        error = float(np.clip(-np.log(load), -c.most_error, c.most_error))
+        error = min(max(-log(load), -c.most_error), c.most_error)
         before_ms, before = self._before or (now_ms - 1000, error)
         seconds = (now_ms - before_ms) / 1000
         if seconds <= 0:
             return self.power
         self._before = now_ms, error
         seconds = min(seconds, LONGEST_S)
-        windup = np.log(c.top / c.least) / c.integral if c.integral else 0.0
-        self.sum = float(np.clip(self.sum + error * seconds, -windup, 0.0))
+        windup = log(c.top / c.least) / c.integral if c.integral else 0.0
+        self.sum = min(max(self.sum + error * seconds, -windup), 0.0)
         slope = (error - before) / seconds
         moved = c.proportional * error + c.integral * self.sum + c.derivative * slope
-        self.power = float(np.clip(c.top * np.exp(moved), c.least, c.top))
+        self.power = max(c.top * exp(min(moved, 0.0)), c.least)
         return self.power

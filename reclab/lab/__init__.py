@@ -12,6 +12,8 @@ model_scores  what other models of a stage say of the panel's items
 costs     value against arithmetic: the cascade beside single models
 filter_set  six filters at once, fitted on the logs
 breaking  what the lesson breaks: a NaN, a late channel, an index that was not rebuilt
+cached_answers, cache_stress  degraded pages by the age of their cache; 200 takers at once, a Redis
+          that is killed
 newcomers what content and social channels do for new items and new users
 indexes   vector indexes: recall against time of a query
 pre_ranking, duties   pre-rankers and precisions compared; what traffic duties cost
@@ -21,6 +23,7 @@ targets   a ranker of all targets, what it says of unseen rows, the front of two
 zoo       nine rankers trained on the same rows, as one table
 re_rankers  the six re-rankers side by side: page_pools.py has what they are given,
           page_simulator.py what a page is worth as a whole
+surge     a degradation policy taken through days, surges, real traces (scenarios.py)
 doctor    is everything installed and answering?
 """
 

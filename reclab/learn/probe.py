@@ -222,6 +222,8 @@ def alike(a: Any, b: Any) -> bool:
     try:
         x, y = read_array(a), read_array(b)
         if isinstance(x, str) or isinstance(y, str):
+            if isinstance(a, (tuple, list)) and type(a) is type(b):  # several arrays
+                return len(a) == len(b) and all(alike(i, j) for i, j in zip(a, b, strict=True))
             return type(a) is type(b) and bool(a == b)
         return x.shape == y.shape and bool(np.allclose(x, y, TOLERANCE, 1e-6, equal_nan=True))
     except Exception:

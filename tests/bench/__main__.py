@@ -22,6 +22,7 @@ BENCHES = {
     "ml_loo": "each user's last film on MovieLens-100K (needs the data)",
     "ml100k": "AUC on MovieLens-100K (needs the data)",
     "dcaf": "the price of computing beside HiGHS, up to a million requests",
+    "surge": "degradation policies in a surge, a day, real traces; the load model beside a queue",
     "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",
     "train_speed": "training beside another library's models (needs it and the data)",
     "sequence": "what the behaviour sequence is worth on the simulated platform, three seeds",

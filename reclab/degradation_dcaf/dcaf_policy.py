@@ -1,0 +1,132 @@
+"""DCAF as a degradation policy: the price from a rolling log, MaxPower for what it does not know.
+
+    action = argmax_j (Q_ij - lam q_j),  -1 where that is not above 0
+    lam    = the price at which requests cost f b on average,   b = C / QPS at the last solution
+
+f is MaxPower's, 1 = as planned. The price knows the traffic of its last solution; f corrects it
+within a tick for what has come since, or was never measured right, and above 1 it spends what the
+plan has left idle. When a new solution knows the new traffic, f goes back by as much as b came
+down, so that nothing jumps. Cutting through the price
+takes computing from the requests that gain least by it. The paper's MaxPower caps every request's
+action instead, which takes it from those that gain most: ``cut = "action"``.
+Reference: Jiang et al., DCAF, 2020, sections 4.2 and 4.3.
+
+Simplified: one price for all services; industry has one for each and moves them together.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from reclab.core.errors import check
+from reclab.core.types import Array
+from reclab.degradation_dcaf.dcaf import NONE, act
+from reclab.degradation_dcaf.decision import Ladder, Lots, Measured
+from reclab.degradation_dcaf.max_power import MaxPower, MaxPowerConfig
+from reclab.degradation_dcaf.policies import Overflow, steered
+from reclab.degradation_dcaf.price import PriceConfig, RollingPrice
+
+CUTS = ("price", "action", "none")
+
+
+@dataclass(frozen=True)
+class DCAFConfig:
+    """The price's log, MaxPower's gains, and what MaxPower cuts."""
+
+    price: PriceConfig = field(default_factory=PriceConfig)
+    """how often the price is solved, on which rows"""
+    power: MaxPowerConfig = field(
+        default_factory=lambda: MaxPowerConfig(top=1.5, least=0.01, integral=0.4)
+    )
+    """MaxPower; top (1-2) and least are shares: of the budget, or of the dearest action"""
+    cut: str = "price"
+    """"price": the budget, "action": the dearest action of each request, "none": no MaxPower"""
+
+    def __post_init__(self) -> None:
+        check(self.cut in CUTS, "DCAFConfig.cut", self.cut, f"be one of {CUTS}", "price")
+        is_share = 1 <= self.power.top <= 2
+        check(is_share, "DCAFConfig.power.top", self.power.top, "be a share in 1..2", "1.5")
+
+
+class DCAF:
+    """Each request's action at the price. Before a price is solved, and for a request of which no
+    gain is known, the rule of ``Overflow`` holds."""
+
+    def __init__(self, ladder: Ladder, config: DCAFConfig | None = None, seed: int = 0) -> None:
+        self.ladder, self.config = ladder, config or DCAFConfig()
+        # beyond the degraded answer, as the gain is
+        self.cost = (ladder.cost - ladder.degraded).astype(np.float32)
+        self.price, self.power = (
+            RollingPrice(self.cost, self.config.price),
+            MaxPower(self.config.power),
+        )
+        self.cap, self.lam = 1.0, 0.0
+        self._blind, self._lots = Overflow(ladder, seed), Lots(seed)
+        self._levels, self._share = len(ladder.cost), 1.0
+        self._starts, self._width = np.zeros(0, np.int64), 0
+
+    def decide(self, now_ms: int, gain: Array) -> Array:
+        """(n,) int16: argmax over the levels below the cap of gain - lam cost, -1 where <= 0."""
+        self.price.put(now_ms, gain)
+        if not len(gain):
+            return np.zeros(0, np.int16)
+        if self.price.solved_ms is None:  # just begun
+            return self._blind.decide(now_ms, gain)
+        levels, price = self._levels, np.float32(self.lam) * self.cost
+        worth = gain - price if levels == len(price) else gain[:, :levels] - price[:levels]
+        if self._share < 1.0:  # the uppermost level is for some
+            worth[self._lots.draw(len(gain)) >= self._share, levels - 1] = -np.inf
+        action = worth.argmax(1)
+        best = worth.ravel().take(action + self._rows(len(gain), levels))
+        if not np.isfinite(best).all():
+            return self._unsure(now_ms, gain)
+        action[best <= 0] = NONE
+        return action.astype(np.int16)
+
+    def _rows(self, n: int, width: int) -> Array:
+        """(n,) where each row of ``width`` begins, kept from call to call."""
+        if self._starts.shape != (n,) or self._width != width:
+            self._starts, self._width = np.arange(n) * width, width
+        return self._starts
+
+    def _unsure(self, now_ms: int, gain: Array) -> Array:
+        """Where some gains are not known: the best of the known, or the rule."""
+        known = np.isfinite(gain)
+        some = np.where(known, gain, np.nan)
+        action = act(some, self.cost, self.lam, self.cost[self._levels - 1]).astype(np.int16)
+        blind = ~known.any(1)
+        action[blind] = self._blind.decide(now_ms, gain[blind])
+        return action
+
+    def observe(self, load: Measured) -> None:
+        """Solve the price when it is time, and let MaxPower cut."""
+        self._blind.observe(load)
+        before = self.price.budget
+        budget = self.ladder.budget(load.qps) - self.ladder.degraded
+        self.price.update(load.now_ms, max(budget, 0.0))
+        if self.price.solved_ms is None:
+            return
+        self.lam = self.price.get()
+        if self.config.cut == "none":
+            return
+        if self.config.cut == "price" and before and self.price.budget != before:
+            self.power.rescale(self.price.budget / before)
+        self.cap = steered(self.power, load)
+        if self.config.cut == "action":
+            self.cap = min(self.cap, 1.0)
+            self._cap_actions(self.cap)
+        elif self.cap != 1:
+            self.lam = self.price.at(self.cap * self.price.budget)
+
+    def _cap_actions(self, cap: float) -> None:
+        """Which levels a cap leaves: one between two levels lets some requests have the upper one,
+        by lot; one below the cheapest raises the price until only some act at all."""
+        cost = self.cost
+        power = cap * float(cost[-1])
+        n = int(cost.searchsorted(power * (1 + 1e-6), "right"))
+        self._levels, self._share = max(n, 1), 1.0
+        if n == 0:
+            self.lam = max(self.lam, self.price.for_share(power / float(cost[0])))
+        elif n < len(cost):
+            self._levels = n + 1
+            self._share = float((power - cost[n - 1]) / (cost[n] - cost[n - 1]))
