@@ -63,7 +63,7 @@ class Knobs:
     gap: float = 0.1
     hold_s: float = 30.0
     safe: float = 0.75
-    told: str = "knowable"
+    told: str = "learned"
     set_point: float = 0.8
     proportional: float = 0.3
     integral: float = 0.5
@@ -131,16 +131,24 @@ class Evening:
         load = replace(self.load, tick_ms=2000.0)
         return train(ladder, load, costs, gain, float(self.table.fallback.mean()), LearningConfig())
 
-    def run(self, name: str, knobs: Knobs | None = None) -> Run:
-        """One policy through the evening; equal settings of what it reads are run once."""
+    def run(self, name: str, knobs: Knobs | None = None, scenario: Scenario | None = None) -> Run:
+        """One policy through the evening (or through another scenario); equal settings of what it
+        reads are run once."""
         knobs = knobs or Knobs()
-        policy, reads = self._policies(knobs)[name]
-        key = (name, knobs.height, knobs.minutes, *reads)
+        make, reads = self._policies(knobs)[name]
+        way = scenario.name if scenario else (knobs.height, knobs.minutes)
+        key = (name, way, *reads)
         if key not in self._runs:
-            values, sample = self._told(knobs.told)
-            scenario = self.scenario(knobs)
-            self._runs[key] = run(policy(), scenario, values, self.load, self.seed, sample)
+            self._runs[key] = self.send(make(), knobs, scenario)
         return self._runs[key]
+
+    def send(
+        self, policy: DecisionPolicy, knobs: Knobs | None = None, scenario: Scenario | None = None
+    ) -> Run:
+        """Any policy through the evening, a reader's too."""
+        knobs = knobs or Knobs()
+        values, sample = self._told(knobs.told)
+        return run(policy, scenario or self.scenario(knobs), values, self.load, self.seed, sample)
 
     def _told(self, name: str) -> tuple[Told, Sample]:
         if name not in self.say:

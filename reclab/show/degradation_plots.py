@@ -15,6 +15,7 @@ from reclab.lab.action_values import ActionTable
 from reclab.lab.cached_answers import AGES_S, Page
 from reclab.lab.evening import Busy, Evening, Knobs
 from reclab.lab.surge import Run
+from reclab.lab.value_study import Study
 from reclab.show.labels import label, text_table
 from reclab.show.theme import DASHES, MARKERS, PALETTE, Plot, figure, panels
 
@@ -100,6 +101,24 @@ def ladder_table(table: ActionTable) -> str:
         means = (values[:, j].mean() for values in (table.value, table.clicks, table.tail))
         rows.append((f"{j}: {name}", *spent, *(f"{mean:.2f}" for mean in means)))
     return text_table(rows)
+
+
+def own_front(cost: Array, gain: Array, study: Study) -> Plot:
+    """Value against cost by somebody's executor, beside one action for all."""
+    t = study.table
+    fixed = t.value.mean(0) - t.fallback.mean()
+    fig = figure(x="processor ms a request beyond the degraded path", y="long views gained")
+    fig.add_trace(_line(study.net_cost, fixed, "one action for all", 1))
+    fig.add_trace(_line(cost, gain, "by your executor", 0))
+    return fig.update_traces(mode="lines+markers")
+
+
+def caps(found: Mapping[str, Array]) -> Plot:
+    """The cap on a request's cost through the surge of exercise 4.4, a line a controller."""
+    fig = figure(x="seconds; the surge lasts from 30 to 90", y="cap on a request's cost")
+    for i, (name, cap) in enumerate(found.items()):
+        fig.add_trace(_line(np.arange(len(cap)), cap, name, i))
+    return fig.update_yaxes(rangemode="tozero")
 
 
 def policies_table(evening: Evening, names: Sequence[str], knobs: Knobs | None = None) -> str:
