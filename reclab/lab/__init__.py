@@ -24,6 +24,9 @@ zoo       nine rankers trained on the same rows, as one table
 re_rankers  the six re-rankers side by side: page_pools.py has what they are given,
           page_simulator.py what a page is worth as a whole
 surge     a degradation policy taken through days, surges, real traces (scenarios.py)
+action_values  what each of DCAF's actions would be worth to a request (action_pages: the pages)
+value_models   the value models, learned from the tuning day, and how wrong they are
+dcaf_tables    the two tables of the DCAF paper, frontiers, and each request's decision
 doctor    is everything installed and answering?
 """
 

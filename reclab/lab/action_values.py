@@ -37,9 +37,9 @@ from reclab.lab.kept import cache_name
 from reclab.lab.lab import Lab, Progress, progress_bar
 from reclab.lab.panel import exposure_groups
 
-N_REQUESTS = {"tiny": 300, "laptop": 2000}
+N_REQUESTS = {"tiny": 120, "laptop": 2000}
 """requests of a split by scale; elsewhere all that the platform kept"""
-N_LOGGED = {"tiny": 300, "laptop": 2000}
+N_LOGGED = {"tiny": 120, "laptop": 2000}
 MOST_LOGGED = 4000
 """logged requests, without outcomes, that are run beside"""
 TAIL = 2  # group of the long tail

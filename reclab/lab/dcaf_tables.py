@@ -38,7 +38,7 @@ HINDSIGHT = "hindsight"
 KNOWABLE = "knowable (truth)"
 TOLD = "told after all ran"
 FIXED = "quality factor"
-"""the fixed levels; a factor between two of them gives some the one and the others the other"""
+"""one number for all"""
 SHUFFLED = "random"
 """the best model's actions, dealt to the wrong requests"""
 
@@ -58,13 +58,15 @@ class Frontier:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the tables, all as shares of the reference's: at its cost, the gain in what is
-    aimed at; at its value, the cost saved (NaN = never reached), and what clicks, revenue, the
-    other aim and long-tail cards do there; ``spent`` what the price solved on the tuning day for
-    the reference's cost really spends on the held-out day, NaN where nothing is predicted."""
+    """A line of the tables, all as shares of the reference's: ``gain`` in what is aimed at, at its
+    cost; ``saved`` cost at its value (NaN = never reached), and ``beyond``, the same as a share of
+    what the quality factor needs for that value; what ``clicks``, the two aims and long-tail cards
+    do there; ``spent`` more than the budget on the held-out day, at the price that was solved on
+    the tuning day (NaN where nobody predicts)."""
 
     gain: float
     saved: float
+    beyond: float
     clicks: float
     value: float
     revenue: float
@@ -111,6 +113,25 @@ def fixed_levels(table: ActionTable) -> Frontier:
     return Frontier(np.arange(len(cost), dtype=float), cost, *means)
 
 
+def quality_factor(table: ActionTable, aim: str = "value") -> Frontier:
+    """One factor for all between two fixed levels, some of the requests at each; levels that a mix
+    of others beats are left out (the upper hull of what is aimed at over cost)."""
+    every: Frontier = fixed_levels(table)
+    keep: list[int] = []
+    worth = getattr(every, aim)
+
+    def slope(a: int, b: int) -> float:
+        return float((worth[b] - worth[a]) / max(every.cost[b] - every.cost[a], 1e-12))
+
+    for j in np.argsort(every.cost, kind="stable").tolist():
+        if keep and worth[j] <= worth[keep[-1]]:
+            continue
+        while len(keep) > 1 and slope(keep[-2], j) >= slope(keep[-2], keep[-1]):
+            keep.pop()
+        keep.append(j)
+    return Frontier(*(getattr(every, f.name)[keep] for f in fields(Frontier)))
+
+
 def shuffled(gain: Array, seed: int) -> Array:
     """The gains dealt to the wrong requests: the same mix of actions, without aim."""
     return gain[rng(seed, "gains dealt at random").permutation(len(gain))]
@@ -144,7 +165,7 @@ def cost_of(front: Frontier, value: float, aim: str = "value") -> float:
 
 
 def read(front: Frontier, table: ActionTable, level: int = REFERENCE, aim: str = "value") -> Row:
-    """A line of both tables against a fixed level of this table."""
+    """A line of both tables against a fixed level of this table, and against one factor for all."""
     cost, means = float(table.costs.total_ms[level]), _means(table, level)
     there = cost_of(front, means[aim], aim)
     order = np.argsort(front.cost, kind="stable")
@@ -153,7 +174,8 @@ def read(front: Frontier, table: ActionTable, level: int = REFERENCE, aim: str =
         for name, mean in means.items()
     }
     gain = gain_at(front, cost, aim) / means[aim] - 1
-    return Row(gain=gain, saved=1 - there / cost, **beside)
+    beyond = 1 - there / cost_of(quality_factor(table, aim), means[aim], aim)
+    return Row(gain=gain, saved=1 - there / cost, beyond=beyond, **beside)
 
 
 def _means(table: ActionTable, level: int) -> dict[str, float]:
@@ -185,9 +207,10 @@ def gains(lab: Lab, split: str, aim: str = "value") -> dict[str, Array]:
 
 
 def frontiers(lab: Lab, aim: str = "value", split: str = "held_out") -> dict[str, Frontier]:
-    """Every policy's frontier and the fixed levels, judged by expectations; hindsight has none."""
+    """Every policy's frontier and the quality factor's, judged by expectations; hindsight, which
+    is judged by a draw, has none."""
     table = action_table(lab, split)
-    found = {FIXED: fixed_levels(table)}
+    found = {FIXED: quality_factor(table, aim)}
     for name, gain in gains(lab, split, aim).items():
         pays = name not in (KNOWABLE, TOLD)  # for reading the context
         found[name] = frontier(gain, table, table.costs.context_ms * pays)
@@ -259,10 +282,10 @@ def cloud(gain: Array, table: ActionTable, lam: float) -> Cloud:
 
 def text(rows: Mapping[str, Row]) -> str:
     """The rows as text: gain at equal cost; at equal value what is saved, and what moves beside."""
-    names = ("gain", "saved", "clicks", "views", "money", "tail", "spent")
+    names = ("gain", "saved", "beyond", "clicks", "views", "money", "tail", "spent")
     lines = [f"{'':26s}" + "".join(f"{name:>8}" for name in names)]
     for name, r in rows.items():
-        numbers = (r.gain, r.saved, r.clicks, r.value, r.revenue, r.tail, r.spent)
+        numbers = (r.gain, r.saved, r.beyond, r.clicks, r.value, r.revenue, r.tail, r.spent)
         told = ("" if x != x else f"{x:+.1%}" for x in numbers)
         lines.append(f"{name:26s}" + "".join(f"{cell:>8}" for cell in told))
     return "\n".join(lines)
