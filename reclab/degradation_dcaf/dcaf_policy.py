@@ -1,24 +1,28 @@
 """DCAF as a degradation policy: the price from a rolling log, MaxPower for what it does not know.
 
     action = argmax_j (Q_ij - lam q_j),  -1 where that is not above 0
-    lam    = the price at which requests cost f b on average,   b = C / QPS at the last solution
+    lam    = the price at which requests cost f b on average,   b = C / QPS at the last solution,
+             f b never above what the usual action costs
 
 f is MaxPower's, 1 = as planned. The price knows the traffic of its last solution; f corrects it
 within a tick for what has come since, or was never measured right, and above 1 it spends what the
 plan has left idle. When a new solution knows the new traffic, f goes back by as much as b came
-down, so that nothing jumps. Cutting through the price
-takes computing from the requests that gain least by it. The paper's MaxPower caps every request's
-action instead, which takes it from those that gain most: ``cut = "action"``.
+down, so that nothing jumps. In quiet hours a budget for all of the capacity would buy everybody the
+dearest action; it would gain little, and the first rise of traffic would find no room: hence the
+limit. Cutting through the price takes computing from the requests that gain least by it. The
+paper's MaxPower caps every request's action instead, which takes it from those that gain most:
+``cut = "action"``.
 Reference: Jiang et al., DCAF, 2020, sections 4.2 and 4.3.
 
 Simplified: one price for all services; industry has one for each and moves them together.
 """
 
 from dataclasses import dataclass, field
+from math import nan
 
 import numpy as np
 
-from reclab.core.errors import check
+from reclab.core.errors import check, check_float
 from reclab.core.types import Array
 from reclab.degradation_dcaf.dcaf import NONE, act
 from reclab.degradation_dcaf.decision import Ladder, Lots, Measured
@@ -27,6 +31,7 @@ from reclab.degradation_dcaf.policies import Overflow, steered
 from reclab.degradation_dcaf.price import PriceConfig, RollingPrice
 
 CUTS = ("price", "action", "none")
+STILL = 0.01  # relative change of a budget that is not worth a new price
 
 
 @dataclass(frozen=True)
@@ -36,16 +41,19 @@ class DCAFConfig:
     price: PriceConfig = field(default_factory=PriceConfig)
     """how often the price is solved, on which rows"""
     power: MaxPowerConfig = field(
-        default_factory=lambda: MaxPowerConfig(top=1.5, least=0.01, integral=0.4)
+        default_factory=lambda: MaxPowerConfig(top=2.0, least=0.01, proportional=0.1, integral=0.5)
     )
-    """MaxPower; top (1-2) and least are shares: of the budget, or of the dearest action"""
+    """MaxPower; top (1-3) and least are shares: of the budget, or of the dearest action"""
     cut: str = "price"
     """"price": the budget, "action": the dearest action of each request, "none": no MaxPower"""
+    most: float = 1.0
+    """requests never cost more than this on average (in usual actions, 0.5-2)"""
 
     def __post_init__(self) -> None:
         check(self.cut in CUTS, "DCAFConfig.cut", self.cut, f"be one of {CUTS}", "price")
-        is_share = 1 <= self.power.top <= 2
-        check(is_share, "DCAFConfig.power.top", self.power.top, "be a share in 1..2", "1.5")
+        check_float("DCAFConfig.most", self.most, 0.01, 100.0, "1")
+        is_share = 1 <= self.power.top <= 5
+        check(is_share, "DCAFConfig.power.top", self.power.top, "be a share in 1..5", "2")
 
 
 class DCAF:
@@ -56,11 +64,11 @@ class DCAF:
         self.ladder, self.config = ladder, config or DCAFConfig()
         # beyond the degraded answer, as the gain is
         self.cost = (ladder.cost - ladder.degraded).astype(np.float32)
-        self.price, self.power = (
-            RollingPrice(self.cost, self.config.price),
-            MaxPower(self.config.power),
-        )
-        self.cap, self.lam = 1.0, 0.0
+        self.price = RollingPrice(self.cost, self.config.price)
+        self.power = MaxPower(self.config.power)
+        self.power.rescale(self.config.power.top)  # begins at 1
+        self.cap, self.lam = 1.0, nan
+        self._most = self.config.most * float(ladder.cost[ladder.usual])
         self._blind, self._lots = Overflow(ladder, seed), Lots(seed)
         self._levels, self._share = len(ladder.cost), 1.0
         self._starts, self._width = np.zeros(0, np.int64), 0
@@ -101,22 +109,32 @@ class DCAF:
     def observe(self, load: Measured) -> None:
         """Solve the price when it is time, and let MaxPower cut."""
         self._blind.observe(load)
-        before = self.price.budget
-        budget = self.ladder.budget(load.qps) - self.ladder.degraded
+        before, when = self.price.budget, self.price.solved_ms
+        budget = min(self.ladder.budget(load.qps), self._most) - self.ladder.degraded
         self.price.update(load.now_ms, max(budget, 0.0))
         if self.price.solved_ms is None:
             return
-        self.lam = self.price.get()
-        if self.config.cut == "none":
-            return
-        if self.config.cut == "price" and before and self.price.budget != before:
-            self.power.rescale(self.price.budget / before)
-        self.cap = steered(self.power, load)
-        if self.config.cut == "action":
-            self.cap = min(self.cap, 1.0)
-            self._cap_actions(self.cap)
-        elif self.cap != 1:
-            self.lam = self.price.at(self.cap * self.price.budget)
+        if self.config.cut != "price":
+            self.lam = self.price.get()
+            if self.config.cut == "action":
+                self.cap = min(steered(self.power, load), 1.0)
+                self._cap_actions(self.cap)
+        else:
+            self._cut_budget(load, before, solved=self.price.solved_ms != when)
+
+    def _cut_budget(self, load: Measured, before: float | None, solved: bool) -> None:
+        """The price of f times the budget. A change of f by less than ``STILL`` is none."""
+        budget = self.price.budget or 0.0
+        if solved and before and budget != before:
+            self.power.rescale(budget / before)
+        cap = steered(self.power, load)
+        limit = (self._most - self.ladder.degraded) / max(budget, 1e-30)
+        if cap > limit:  # it shall not wind up above what it may spend
+            self.power.rescale(cap / limit)
+            cap = self.power.get()
+        if solved or abs(cap - self.cap) > STILL * self.cap or self.lam != self.lam:
+            self.cap = cap
+            self.lam = self.price.at(cap * budget) if cap != 1 else self.price.get()
 
     def _cap_actions(self, cap: float) -> None:
         """Which levels a cap leaves: one between two levels lets some requests have the upper one,

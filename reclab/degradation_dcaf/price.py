@@ -21,7 +21,7 @@ from reclab.core.types import Array
 STEPS = 40  # prices tried at most
 WIDEN = 1.06  # a bracket begins that wide around the last price
 NEAR = 3e-3  # relative width of the bracket at which a price is good enough
-GRID = 2.0 ** np.arange(0, -10.5, -0.5)  # prices of a curve, as shares of the dearest
+GRID = 2.0 ** np.arange(0, -10.5, -0.75)  # prices of a curve, as shares of the dearest
 MOST = 64  # rows that are put at once; a pause is not made up for
 FEW = 32  # rows below which a log says too little
 
@@ -109,11 +109,14 @@ class RollingPrice:
 
     def at(self, budget: float) -> float:
         """The price for another budget, on the rows of the last solution: read off a curve that is
-        drawn when it is asked for the first time."""
+        drawn when it is asked for the first time, and moved so that it goes through the solution.
+        """
         if self._curve is None:
-            self._curve = curve(self._solved_on, self.cost)
-        spent, lam = self._curve
-        return float(np.exp(np.interp(np.log(max(budget, 1e-30)), spent, lam)))
+            spent, lam = curve(self._solved_on[::2], self.cost)  # half of them say enough
+            if self.lam > 0 and self.budget:
+                lam = lam + np.log(self.lam) - np.interp(np.log(self.budget), spent, lam)
+            self._curve = spent, lam
+        return float(np.exp(np.interp(np.log(max(budget, 1e-30)), *self._curve)))
 
     def for_share(self, share: float) -> float:
         """The price at which that share of the rows still takes the cheapest action, were there no
@@ -126,13 +129,14 @@ class RollingPrice:
 
 def curve(gain: Array, cost: Array) -> tuple[Array, Array]:
     """Logarithms of mean costs, ascending, and of the prices that lead to them."""
-    lam = float((gain / cost).max()) * GRID
+    lam = max(float((gain / cost).max()), 1e-30) * GRID
     with np.errstate(over="ignore"):
         worth = gain - lam[:, None, None].astype(gain.dtype) * cost  # (prices, rows, m)
     action = worth.argmax(2)
     taken = np.take_along_axis(worth, action[..., None], 2)[..., 0] > 0
     spent = (cost[action] * taken).mean(1)
-    return np.log(np.maximum(spent, 1e-30)), np.log(np.maximum(lam, 1e-30))
+    least = cost.min() / (2 * len(gain))  # less than one request: nothing
+    return np.log(np.maximum(spent, least)), np.log(np.maximum(lam, 1e-30))
 
 
 def price(gain: Array, cost: Array, budget: float, start: float = 0.0) -> float:

@@ -93,10 +93,15 @@ def _tide(hours: Array) -> Array:
 
 
 def from_trace(
-    path: Path | str, peak_qps: float, n_ticks: int = 300, tick_ms: float = 2000.0
+    path: Path | str,
+    peak_qps: float,
+    n_ticks: int = 300,
+    tick_ms: float = 2000.0,
+    hours: float = 24.0,
 ) -> Scenario:
-    """A real trace in time-lapse, its busiest tick at ``peak_qps``: a CSV (or .csv.gz) with a time
-    and a count a line, or a time a request. Raises ``DataError`` for a file of another kind."""
+    """A real trace in time-lapse, the ``hours`` around its busiest moment, which is ``peak_qps``: a
+    CSV (or .csv.gz) with a time and a count a line, or a time a request. Raises ``DataError`` for a
+    file of another kind."""
     path = Path(path)
     try:
         open_ = gzip.open if path.suffix == ".gz" else open
@@ -110,6 +115,9 @@ def from_trace(
         want = "time,count lines, or a time first and more columns for one request a line"
         raise DataError(f"{path.name} is no trace of traffic ({want}): {error}") from error
     check_int("from_trace.n_ticks", n_ticks, 2, 10**6, "300")
+    check_float("from_trace.hours", hours, 0.01, 1e6, "24")
+    if len(at):
+        at, weight = _around_the_busiest(at, weight, hours * 3600)
     length = float(np.ptp(at)) if len(at) else 0.0
     if not length > 0:
         raise DataError(f"{path.name} is no trace of traffic: {len(at)} lines, all at one time")
@@ -122,6 +130,16 @@ def from_trace(
     name = path.name.split(".")[0]
     lapse = length * 1000 / (n_ticks * tick_ms)
     return Scenario(name, peak_qps * total / total.max(), tick_ms, lapse=lapse)
+
+
+def _around_the_busiest(at: Array, weight: Array, seconds: float) -> tuple[Array, Array]:
+    """The part of a trace that is that long, with its busiest hundredth in the middle."""
+    part = np.minimum(np.ptp(at), seconds) / 100 or 1.0
+    busiest = np.bincount(((at - at.min()) / part).astype(int), weight).argmax()
+    first = at.min() + (busiest + 0.5) * part - seconds / 2
+    first = min(max(first, at.min()), max(at.max() - seconds, at.min()))
+    inside = (at >= first) & (at <= first + seconds)
+    return at[inside], weight[inside]
 
 
 def _seconds(stamp: str) -> float:

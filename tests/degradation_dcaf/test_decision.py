@@ -105,7 +105,7 @@ def test_what_was_not_measured_and_clocks_that_jump_leave_a_good_state(policy):
     for now_s in (31, 10**6, 32, -5, 33):
         action = policy.decide(int(now_s * 1000), gains(64))
         policy.observe(measured(now_s, 3.0, cpu=NAN, p99_ms=NAN))
-        assert action.min() >= -1 and 0 <= policy.cap <= 1.5 and not policy.lam < 0
+        assert action.min() >= -1 and 0 <= policy.cap <= 2 and not policy.lam < 0
 
 
 @pytest.mark.parametrize("name", ["overflow", "power", "dcaf", "dcaf, actions capped", "learned"])
@@ -233,6 +233,34 @@ def test_a_new_price_takes_over_what_max_power_has_cut():
     told = closed(dcaf, [0.9] * 30 + [6.0] * 60)
     assert dcaf.cap > 0.9  # MaxPower is back
     assert np.std([m.gpu for m in told[60:]]) < 0.05  # and nothing jumped
+
+
+@pytest.mark.parametrize("cut", ["price", "action", "none"])
+def test_gains_below_zero_are_never_taken_however_loaded(cut: str):
+    dcaf, gain = DCAF(LADDER, DCAFConfig(cut=cut)), -gains(200)
+    for second in range(40):
+        action = dcaf.decide(1000 * second, gain)
+        dcaf.observe(measured(second, 3.0, gpu=1.0 if second % 9 < 4 else 0.2))
+    assert (action == -1).all() and 0 <= dcaf.lam < np.inf
+
+
+def test_new_rows_move_the_price_though_traffic_is_the_same():
+    dcaf = DCAF(LADDER, DCAFConfig(price=PriceConfig(refresh_s=10, keep_s=20)))
+    for second in range(60):
+        dcaf.decide(1000 * second, gains(64, second) * (1 if second < 30 else 3))
+        dcaf.observe(measured(second, 2.0, gpu=0.75))
+        if second == 29:
+            before = dcaf.lam
+    assert dcaf.lam == pytest.approx(3 * before, rel=0.2)
+
+
+def test_in_quiet_hours_requests_cost_no_more_than_the_usual_on_average():
+    for most in (1.0, 0.6):
+        dcaf = DCAF(LADDER, DCAFConfig(most=most))
+        closed(dcaf, [0.1] * 60)
+        spent = np.append(LADDER.degraded, LADDER.cost)[dcaf.decide(61_000, gains(400)) + 1]
+        assert spent.mean() == pytest.approx(most * LADDER.cost[3], rel=0.03)
+        assert dcaf.cap == 1.0  # and MaxPower has not wound up
 
 
 def test_a_request_of_which_nothing_is_known_is_treated_by_the_rule():

@@ -52,7 +52,18 @@ def test_the_budget_follows_the_traffic_and_the_price_follows_the_budget():
     assert min(told[30:]) > 3 * max(told[:30])
     exact = solve_lambda(gains(5000, seed=99), COST, 0.05 * 5000).lam
     assert told[-1] == pytest.approx(exact, rel=0.1)
-    assert rolling.at(0.05) == pytest.approx(told[-1], rel=0.05)  # off the curve
+    assert rolling.at(0.05) == pytest.approx(told[-1])
+
+
+def test_prices_of_other_budgets_are_read_off_a_curve():
+    rolling = RollingPrice(COST, PriceConfig(rows=400))
+    rolling.put(0, gains(400))
+    rolling.put(10_000, gains(400))
+    rolling.update(10_000, 0.2)
+    rows = rolling._solved_on
+    for budget in (0.02, 0.05, 0.15, 0.3, 0.5):
+        assert rolling.at(budget) == pytest.approx(price(rows, COST, budget), rel=0.15)
+    assert rolling.at(0.0) >= rolling.at(0.02) > rolling.at(0.5)
 
 
 def test_the_log_keeps_the_last_minutes_evenly():
