@@ -13,7 +13,8 @@ import plotly.graph_objects as go
 from reclab.core.types import Array
 from reclab.degradation_dcaf.actions import REFERENCE
 from reclab.degradation_dcaf.dcaf import act, solve_lambda
-from reclab.lab.dcaf_tables import hindsight
+from reclab.lab.action_values import draws
+from reclab.lab.dcaf_tables import frontier, judged_by
 from reclab.lab.value_study import LEARNED, TRUTH, Study
 from reclab.show.controls import Check, Choice, Slider
 from reclab.show.explorer import Explorer, Params
@@ -135,7 +136,8 @@ class PriceExplorer(Explorer):
             points = [self._at(gain, lam) for lam in lams.tolist()]
             found[name] = np.array([[p.cost, p.value] for p in points]).T
         fixed = self.worth["cost"][0], self.worth["value"].mean(0)
-        after = hindsight(t, 0)
+        drawn = judged_by(t, draws(t, 0))
+        after = frontier(drawn.value, drawn)
         some = slice(None, None, 4)
         return {
             "usual": fixed,
