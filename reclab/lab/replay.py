@@ -61,8 +61,9 @@ class Replay:
 
     @property
     def share(self) -> float:
-        """Value as a share of the oracle's."""
-        return float(self.value.sum() / self.best.sum())
+        """Value as a share of the oracle's; NaN where nothing can be won."""
+        best = float(self.best.sum())
+        return float(self.value.sum()) / best if best else float("nan")
 
 
 def _first_true(mask: Array, n: int | Array) -> Array:
@@ -260,8 +261,10 @@ def shares(panel: Panel, index: ForwardIndex, owner: Array, rows: Array) -> Arra
 
 
 def _topics(lists: Array, index: ForwardIndex) -> float:
-    """Mean number of different main topics on a page; NaN without tags."""
+    """Mean number of different main topics on a page; NaN without tags. What has no topic, an
+    empty place too, is none."""
     if "tags" not in index:
         return float("nan")
     main = np.sort(index.get(lists, ["tags"])["tags"][:, :, 0], axis=1)
-    return float(1 + (np.diff(main, axis=1) > 0).sum(1).mean())
+    new = np.diff(main, axis=1, prepend=-1) > 0
+    return float(new.sum(1).mean())

@@ -107,7 +107,8 @@ class ListWise(Saved):
     def score(self, cards: Cards) -> Array:
         """(B, n) float32 scores in the context of the list; -inf where there is no candidate."""
         with OneThread(), torch.inference_mode():
-            out = self.net(cards, places(cards.score))[..., 0].numpy()
+            parts = [cards.take(rows) for rows in cards.blocks()]
+            out = torch.cat([self.net(part, places(part.score))[..., 0] for part in parts]).numpy()
         out = np.where(np.isfinite(cards.score), out, np.float32(LAST))
         return np.where(cards.real, out, -np.inf).astype(np.float32)
 
