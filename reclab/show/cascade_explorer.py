@@ -96,7 +96,7 @@ SIZES = (20, 50, 100, 150, 200, 300, 400, 500, 600, 800, 1000, 1200, 1500)
 QUOTAS = (0, 0.25, 0.5, 1, 2, 4)
 PRE_RANKERS = tuple(f"{kind.name}, {way}" for way in WAYS for kind in MODELS)
 DEFAULT = {"pre_ranker": "two_tower", "ranker": "din"}
-READ = 60
+READ = 50
 """candidates that a learned re-ranker reads here, so that a move stays under 50 ms"""
 
 
