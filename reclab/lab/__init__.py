@@ -17,10 +17,10 @@ indexes   vector indexes: recall against time of a query
 pre_ranking, duties   pre-rankers and precisions compared; what traffic duties cost
 latency   milliseconds by stage, measured here
 targets   a ranker of all targets, what it says of unseen rows, the front of two targets
-          (target_studies: duration bias, calibration, rare targets)
+          (target_studies: duration bias, rare targets; calibration_study: honest numbers)
 zoo       nine rankers trained on the same rows, as one table
 re_rankers  the six re-rankers side by side: page_pools.py has what they are given,
-          page_simulator.py what a page is worth as a whole
+          page_simulator.py what a page is worth as a whole, list_ruler.py the measures
 doctor    is everything installed and answering?
 """
 
