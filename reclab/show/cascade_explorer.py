@@ -59,7 +59,7 @@ add_labels(
         "own.din": ("DIN (own)", "DIN（默认）"),
         "ranker": ("ranker", "精排模型"),
         "re_ranker": ("re-ranker", "重排模型"),
-        "of_best": ("{0}, of the {1} best", "{0}（取前{1}）"),
+        "of_best": ("{0} ({1} best)", "{0}（前{1}）"),
         "duty.long_tail": ("for the long tail", "长尾扶持"),
         "duty.cold_start": ("for new items", "新品冷启动"),
         "duty.creators": ("for small creators", "创作者保护"),

@@ -106,7 +106,7 @@ def test_what_empty_lists_have_not_is_a_dash(lab):
 def test_a_learned_re_ranker_reads_the_best_as_its_name_says(lab):
     learned = partial(LearnedStage, model=ListWise(ListWiseConfig(epochs=1)).fit(logged(300, 1)))
     explorer = CascadeExplorer(lab, {"list-wise": learned})
-    assert f"list-wise, of the {READ} best" in dict(explorer.controls["re_ranker"].options)
+    assert f"list-wise ({READ} best)" in dict(explorer.controls["re_ranker"].options)
     shown = explorer.set(re_ranker="list-wise").result.replay.lists
     live = explorer.live().with_parts(exposures=None)
     assert (shown == lists_of(live, lab.requests(len(lab.panel)))).mean() > 0.97
