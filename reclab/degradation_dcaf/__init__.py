@@ -8,7 +8,8 @@ Figure 2.6, with figures 2.7 and 2.8 inside it:
                         quality_factor.py, max_power.py alone        |
         rl.py           learned in the load model                    |
         dcaf_policy.py  by the worth of the request                  |
-             ^               gain of each action: value estimator    |
+             ^  value_model.py, value_network.py   what each action  |
+             |      would be worth, from request_context.py          |
              |  price.py     lam on a rolling log  <- dcaf.py        |
              |  max_power.py a cut by feedback                       |
                                                                      v
@@ -18,11 +19,9 @@ Figure 2.6, with figures 2.7 and 2.8 inside it:
     healthy answers --ranks 11-30--> cache.py ---+              (short lists: hot pool)
 
     load_model.py   what admitted work does to servers: waiting, failures; stands for them in tests
-
-Still to come: the value estimator, lesson 04.
 """
 
-from reclab.degradation_dcaf.actions import Action, Costs
+from reclab.degradation_dcaf.actions import ACTIONS, Action, Costs, cascade_of, measure_costs
 from reclab.degradation_dcaf.cache import DegradationCache, DegradationCacheConfig
 from reclab.degradation_dcaf.dcaf import Solution, act, solve_lambda
 from reclab.degradation_dcaf.dcaf_policy import DCAF, DCAFConfig
@@ -42,8 +41,11 @@ from reclab.degradation_dcaf.policies import (
 from reclab.degradation_dcaf.price import PriceConfig, RollingPrice
 from reclab.degradation_dcaf.quality_factor import QualityFactor, QualityFactorConfig
 from reclab.degradation_dcaf.rl import Learned, LearnedPolicy, LearningConfig
+from reclab.degradation_dcaf.value_model import ExplorationLog, LinearValue, ValueConfig
+from reclab.degradation_dcaf.value_network import MonotoneValue
 
 __all__ = [
+    "ACTIONS",
     "Action",
     "Costs",
     "DCAF",
@@ -53,16 +55,19 @@ __all__ = [
     "DegradationCache",
     "DegradationCacheConfig",
     "DegradedPath",
+    "ExplorationLog",
     "Ladder",
     "Learned",
     "LearnedPolicy",
     "LearningConfig",
+    "LinearValue",
     "LoadConfig",
     "LoadModel",
     "ManualCut",
     "MaxPower",
     "MaxPowerConfig",
     "Measured",
+    "MonotoneValue",
     "Never",
     "Overflow",
     "PowerMix",
@@ -74,6 +79,9 @@ __all__ = [
     "Solution",
     "ThresholdConfig",
     "Thresholds",
+    "ValueConfig",
     "act",
+    "cascade_of",
+    "measure_costs",
     "solve_lambda",
 ]

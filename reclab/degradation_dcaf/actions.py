@@ -27,7 +27,7 @@ from reclab.core.errors import DataError
 from reclab.core.types import Array, Candidates, Request
 from reclab.degradation_dcaf.cache import DegradationCache
 from reclab.degradation_dcaf.pipeline import DegradedPath
-from reclab.degradation_dcaf.request_context import request_context
+from reclab.degradation_dcaf.request_context import context_of
 from reclab.stores.kv import KV
 
 PLAIN = MMRConfig(lam=1.0, category_window=0, creator_window=0)
@@ -204,6 +204,6 @@ def _context(cascade: Cascade, groups: Sequence[Sequence[Request]], rounds: int)
         for group in groups:
             batch = read_batch(group, p.users, p.index)
             p.features.for_batch(batch, Candidates.empty(len(group)))  # the towers need it too
-            ms += _cpu_ms(lambda batch=batch: request_context(cascade, batch))
+            ms += _cpu_ms(lambda batch=batch: context_of(cascade, batch))
         spent.append(ms / n)
     return float(np.median(spent))

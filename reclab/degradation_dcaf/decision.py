@@ -23,6 +23,7 @@ from reclab.degradation_dcaf.actions import Costs
 from reclab.degradation_dcaf.dcaf import NONE
 from reclab.degradation_dcaf.load_model import LoadConfig
 
+NEARLY = 0.95
 GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, fill (0, 1) evenly
 
 
@@ -83,8 +84,10 @@ class Ladder:
 
     @staticmethod
     def of(config: LoadConfig, costs: Costs, usual: int, safe: float = 0.75) -> "Ladder":
-        """From measured costs, for the servers there are."""
-        return Ladder(config.pool_ms(costs), config.degraded_pool_ms(costs), usual, safe)
+        """From measured costs, for the servers there are. A degraded path that was measured dearer
+        than the cheapest action, on a busy machine, counts as nearly as dear."""
+        cost = config.pool_ms(costs)
+        return Ladder(cost, min(config.degraded_pool_ms(costs), NEARLY * cost[0]), usual, safe)
 
     @property
     def safe_qps(self) -> float:

@@ -27,7 +27,7 @@ OWN = ("log_seen", "history", "network", "hour_sin", "hour_cos")
 
 
 def context_names(cascade: Cascade) -> tuple[str, ...]:
-    """Names of the columns of ``request_context``."""
+    """Names of the columns of ``context_of``."""
     p = cascade.parts
     profile = [f"probe_{what}_{k}" for what in ("sum", "score") for k in HEADS]
     strongest = [f"strongest_{kind}_{n}" for kind in KINDS for n in range(_n_strongest(cascade))]
@@ -36,7 +36,7 @@ def context_names(cascade: Cascade) -> tuple[str, ...]:
     return (*p.features.names["request"], *strongest, *OWN, *profile, *vectors)
 
 
-def request_context(cascade: Cascade, batch: Batch) -> Array:
+def context_of(cascade: Cascade, batch: Batch) -> Array:
     """(B, f) float32, a column for each of ``context_names``. Unknown users have the numbers of
     somebody of whom nothing is known; nothing is NaN."""
     p = cascade.parts

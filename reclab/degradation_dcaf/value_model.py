@@ -2,7 +2,7 @@
 
     Q_ij = base(x_i) + sum over k <= j of step_k(x_i) + offset_j,        never falling in j
     LinearValue     base and steps linear in the context: ridge regression, the paper's kind
-    MonotoneValue   steps = softplus(linear + a small network) >= 0: monotone by construction
+    MonotoneValue   steps = softplus(linear + a small network) >= 0       (value_network.py)
 
 Learned from a log with exploration, in one of three ways:
 
@@ -19,14 +19,13 @@ Reference: Jiang et al., DCAF, 2020; doubly robust estimates, Dudik et al., ICML
 Simplified: industry learns from millions of requests a day, and for each surface apart.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Protocol, Self
 
 import numpy as np
-import torch
-from torch import nn
 
-from reclab.cascade.ranking.training import OneThread
 from reclab.core.chance import rng
 from reclab.core.errors import DataError, NotBuilt, check, check_float, check_int
 from reclab.core.types import Array
@@ -91,10 +90,10 @@ class ValueConfig:
     """penalty of the linear model, in requests (10-100 000)"""
     hidden: int = 32
     """hidden units of the network (8-128)"""
-    epochs: int = 30
+    epochs: int = 15
     """passes over the log (5-100)"""
-    weight_decay: float = 1e-3
-    """penalty of the network's weights a step (0-0.1)"""
+    weight_decay: float = 1.0
+    """pull of the network's weights to zero (0.1-3)"""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -102,8 +101,8 @@ class ValueConfig:
         check(self.target in TARGETS, "ValueConfig.target", self.target, among, "both")
         check_float("ValueConfig.ridge", self.ridge, 1e-6, 1e12, "1000")
         check_int("ValueConfig.hidden", self.hidden, 1, 4096, "32")
-        check_int("ValueConfig.epochs", self.epochs, 1, 10_000, "30")
-        check_float("ValueConfig.weight_decay", self.weight_decay, 0.0, 1.0, "0.001")
+        check_int("ValueConfig.epochs", self.epochs, 1, 10_000, "15")
+        check_float("ValueConfig.weight_decay", self.weight_decay, 0.0, 100.0, "1")
 
 
 # ---- pieces --------------------------------------------------------------------------------
@@ -181,8 +180,10 @@ def control_variate(log: ExplorationLog, predicted: Array) -> tuple[Array, Array
     return log.outcome[rows] - said, action
 
 
-class _Estimator:
+class Estimator:
     """What both estimators share: scales, offsets, and the last step to values."""
+
+    SERVED: tuple[str, ...] = ("w", "b")
 
     def __init__(self, config: ValueConfig | None = None) -> None:
         self.config = config or ValueConfig()
@@ -204,10 +205,14 @@ class _Estimator:
         if self.config.target == "outcomes":
             self._fit_outcomes(x, log)
         else:
-            self._fit_told(x[log.shadowed], log.told[log.shadowed].astype(np.float64))
+            rows = log.shadowed
+            told = log.told[rows].astype(np.float64)
+            self._fit_told(x[rows], told)
+            # a model held back by penalties misses means; of these there is no doubt
+            self.offset = (told - self._raw(x[rows])).mean(0).astype(np.float32)
         if self.config.target == "both":
-            residual, action = control_variate(log, self._raw(x))
-            self.offset = offsets(residual, action, m, self.config.seed).astype(np.float32)
+            residual, action = control_variate(log, self._raw(x) + self.offset)
+            self.offset += offsets(residual, action, m, self.config.seed).astype(np.float32)
         self._ready()
         return self
 
@@ -220,8 +225,29 @@ class _Estimator:
         q = self._serve(np.asarray(self.scale.clean(np.atleast_2d(x)), np.float32))
         return np.maximum.accumulate(q, axis=1, out=q) if self.config.monotone else q
 
+    def save(self, folder: Path) -> None:
+        """Write what ``predict`` needs into the folder."""
+        if self.scale is None:
+            raise NotBuilt(f"{type(self).__name__}.save before fit")
+        held = {name: getattr(self, f"_{name}") for name in self.SERVED}
+        held |= {"mean": self.scale.mean, "spread": self.scale.spread, "offset": self.offset}
+        held["config"] = np.array(json.dumps(asdict(self.config)))
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(folder / f"{type(self).__name__}.npz", **held)
 
-class LinearValue(_Estimator):
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what ``save`` wrote; ready to predict."""
+        with np.load(folder / f"{cls.__name__}.npz") as arrays:
+            held = {name: arrays[name] for name in arrays.files}
+        model = cls(ValueConfig(**json.loads(str(held["config"]))))
+        model.scale, model.offset = Scale(held["mean"], held["spread"]), held["offset"]
+        for name in cls.SERVED:
+            setattr(model, f"_{name}", held[name])
+        return model
+
+
+class LinearValue(Estimator):
     """Ridge regression of all actions at once; one matrix product to predict.
 
     >>> x = np.arange(8.0)[:, None]
@@ -260,100 +286,11 @@ class LinearValue(_Estimator):
         return x @ self._w + self._b
 
 
-class _Net(nn.Module):
-    """Linear part and a small network: (n, f) -> (n, m), the base and m - 1 steps before softplus."""
-
-    def __init__(self, f: int, m: int, hidden: int) -> None:
-        super().__init__()
-        self.line, self.hidden = nn.Linear(f, m), nn.Linear(f, hidden)
-        self.out = nn.Linear(hidden, m, bias=False)
-        nn.init.zeros_(self.line.weight)
-        nn.init.zeros_(self.out.weight)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.line(x) + self.out(torch.relu(self.hidden(x)))
-        return out
-
-
-class MonotoneValue(_Estimator):
-    """A small network whose steps cannot be negative; trained by torch, served by NumPy."""
+class ScalarValue(LinearValue):
+    """What a user is worth times one curve for all: the usual short cut, and it loses. Who watches
+    much would get much, whether or not more computing finds him anything better."""
 
     def _fit_told(self, x: Array, told: Array) -> None:
-        levels = np.concatenate([told[:, :1], np.diff(told, axis=1)], 1)
-        self._train(x, levels.mean(0), levels.std(0), levels, None)
-
-    def _fit_outcomes(self, x: Array, log: ExplorationLog) -> None:
-        rows, m = log.explored, log.told.shape[1]
-        y, action = log.outcome[rows], log.action[rows]
-        mean = np.maximum.accumulate(offsets(y - y.mean(), action, m) + y.mean())
-        first = np.append(mean[0], np.maximum(np.diff(mean), 1e-3 * abs(mean).max()))
-        self._train(x[rows], first, np.append(y.std(), first[1:]), y, action)
-
-    def _train(self, x: Array, mean: Array, spread: Array, y: Array, action: Array | None) -> None:
-        """Least squares: of the base and each step in its own unit, or of the outcomes ``y`` (e,)
-        of the ``action`` taken. Starts at the means."""
-        c, n = self.config, len(x)
-        chance = rng(c.seed, "value network")
-        with OneThread():
-            torch.manual_seed(int(chance.integers(1 << 31)))
-            self.net = _Net(x.shape[1], len(mean), c.hidden)
-            unit = np.maximum(spread, 1e-6)
-            self._set_units(mean, unit)
-            x_t, y_t = torch.from_numpy(x), torch.from_numpy(np.asarray(y, np.float32))
-            a_t = None if action is None else torch.from_numpy(action.astype(np.int64))
-            step = torch.optim.AdamW(self.net.parameters(), 3e-3, weight_decay=c.weight_decay)
-            batches = max(1, n // 256)
-            plan = torch.optim.lr_scheduler.OneCycleLR(step, 5e-3, c.epochs * batches)
-            for _ in range(c.epochs):
-                for rows in np.array_split(chance.permutation(n), batches):
-                    parts = self._parts(self.net(x_t[rows]))
-                    if a_t is None:
-                        loss = (((parts - y_t[rows]) / self._unit_t) ** 2).mean()
-                    else:
-                        q = parts.cumsum(1).gather(1, a_t[rows, None])[:, 0]
-                        loss = ((q - y_t[rows]) ** 2).mean()
-                    step.zero_grad()
-                    loss.backward()
-                    step.step()
-                    plan.step()
-
-    def _set_units(self, mean: Array, unit: Array) -> None:
-        """Outputs are in units of the spread, and start at the mean."""
-        self._unit_t = torch.from_numpy(unit.astype(np.float32))
-        at = mean / unit
-        if self.config.monotone:
-            at[1:] = np.log(np.expm1(np.maximum(at[1:], 1e-2)))
-        with torch.no_grad():
-            self.net.line.bias.copy_(torch.from_numpy(at))
-
-    def _parts(self, out: torch.Tensor) -> torch.Tensor:
-        """Base and steps, in the unit of the value."""
-        if self.config.monotone:
-            out = torch.cat([out[:, :1], nn.functional.softplus(out[:, 1:])], 1)
-        return out * self._unit_t
-
-    def _raw(self, x: Array) -> Array:
-        with OneThread(), torch.inference_mode():
-            parts = self._parts(self.net(torch.from_numpy(np.asarray(x, np.float32))))
-        return parts.numpy().cumsum(1)
-
-    def _ready(self) -> None:
-        """The weights as plain arrays, with the scales of the context in them."""
-        assert self.scale is not None
-        held = {k: v.detach().numpy().astype(np.float64) for k, v in self.net.state_dict().items()}
-        mean, spread = self.scale.mean.astype(np.float64), self.scale.spread[:, None]
-        line, hidden = held["line.weight"].T / spread, held["hidden.weight"].T / spread
-        both = np.concatenate([line, hidden], 1)
-        bias = np.concatenate([held["line.bias"], held["hidden.bias"]]) - mean @ both
-        self._w, self._b = both.astype(np.float32), bias.astype(np.float32)
-        self._out = held["out.weight"].T.astype(np.float32)
-        self._unit = self._unit_t.numpy()
-
-    def _serve(self, x: Array) -> Array:
-        first = x @ self._w + self._b
-        m = len(self._unit)
-        out = first[:, :m] + np.maximum(first[:, m:], 0) @ self._out
-        if self.config.monotone:
-            out[:, 1:] = np.logaddexp(0, out[:, 1:])
-        out *= self._unit
-        return out.cumsum(1, out=out) + self.offset
+        curve = told.mean(0) / max(float(told.mean()), 1e-9)
+        weight, mean = ridge(x, told.mean(1, keepdims=True), self.config.ridge)
+        self.weight, self.bias = weight * curve, mean * curve

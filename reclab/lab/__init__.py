@@ -19,11 +19,15 @@ indexes   vector indexes: recall against time of a query
 pre_ranking, duties   pre-rankers and precisions compared; what traffic duties cost
 latency   milliseconds by stage, measured here
 targets   a ranker of all targets, what it says of unseen rows, the front of two targets
-          (target_studies: duration bias, calibration, rare targets)
+          (target_studies: duration bias, rare targets; calibration_study: honest numbers)
 zoo       nine rankers trained on the same rows, as one table
 re_rankers  the six re-rankers side by side: page_pools.py has what they are given,
           page_simulator.py what a page is worth as a whole
 surge     a degradation policy taken through days, surges, real traces (scenarios.py)
+action_values  what each of DCAF's actions would be worth to a request (action_pages: the pages)
+value_models   the value models, learned from the tuning day, and how wrong they are
+dcaf_tables    the two tables of the DCAF paper, frontiers, and each request's decision
+          page_simulator.py what a page is worth as a whole, list_ruler.py the measures
 doctor    is everything installed and answering?
 """
 

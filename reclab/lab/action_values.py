@@ -12,11 +12,13 @@ traffic, so there are more of them.
 Simplified: industry sees one action a request, and explores the others with a per cent of traffic.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -25,8 +27,9 @@ from reclab.core.chance import rng
 from reclab.core.errors import DataError
 from reclab.core.tables import Table
 from reclab.core.types import Array, Request
+from reclab.degradation_dcaf import actions, request_context
 from reclab.degradation_dcaf.actions import ACTIONS, Action, Costs, measure_costs
-from reclab.degradation_dcaf.request_context import context_names, request_context
+from reclab.degradation_dcaf.request_context import context_names, context_of
 from reclab.lab.action_pages import K, answers, fallback_pages, logged_requests, outcomes
 from reclab.lab.cache import built
 from reclab.lab.judge import TruthJudge
@@ -34,9 +37,9 @@ from reclab.lab.kept import cache_name
 from reclab.lab.lab import Lab, Progress, progress_bar
 from reclab.lab.panel import exposure_groups
 
-N_REQUESTS = {"tiny": 300}
+N_REQUESTS = {"tiny": 120, "laptop": 2000}
 """requests of a split by scale; elsewhere all that the platform kept"""
-N_LOGGED = {"tiny": 300}
+N_LOGGED = {"tiny": 120, "laptop": 2000}
 MOST_LOGGED = 4000
 """logged requests, without outcomes, that are run beside"""
 TAIL = 2  # group of the long tail
@@ -133,7 +136,7 @@ def action_table(lab: Lab, split: str = "tuning", progress: bool | Progress = Tr
                 make_table(lab, judge.table(split, n), judge.requests(split, n), costs, say), folder
             )
 
-    return _load(built(*cache_name(lab, f"actions_{split}"), build))
+    return _load(built(f"actions_{split}-{lab.scale}-{lab.seed}", table_version(lab), build))
 
 
 def logged_table(lab: Lab, progress: bool | Progress = True) -> ActionTable:
@@ -147,7 +150,7 @@ def logged_table(lab: Lab, progress: bool | Progress = True) -> ActionTable:
         with progress_bar("actions on logged requests", progress) as say:
             _save(make_table(lab, None, requests, costs, say), folder)
 
-    return _load(built(*cache_name(lab, "actions_logged"), build))
+    return _load(built(f"actions_logged-{lab.scale}-{lab.seed}", table_version(lab), build))
 
 
 def action_costs(lab: Lab, progress: bool | Progress = True) -> Costs:
@@ -161,7 +164,16 @@ def action_costs(lab: Lab, progress: bool | Progress = True) -> Costs:
         held = {k: np.asarray(v).tolist() for k, v in asdict(costs).items()}
         (folder / "costs.json").write_text(json.dumps(held), encoding="utf-8")
 
-    return _costs(built(*cache_name(lab, "action_costs"), build))
+    return _costs(built(f"action_costs-{lab.scale}-{lab.seed}", table_version(lab), build))
+
+
+def table_version(lab: Lab, *modules: ModuleType) -> str:
+    """Changes with the lab's models, and with the code of the actions, of the context and of
+    ``modules``: of all this chapter's code only these change the numbers."""
+    digest = hashlib.sha256()
+    for module in (actions, request_context, *modules):
+        digest.update(Path(module.__file__ or "").read_bytes())
+    return f"{cache_name(lab, '')[1]}-{digest.hexdigest()[:8]}"
 
 
 def _costs(folder: Path) -> Costs:
@@ -222,7 +234,7 @@ def make_table(
     return ActionTable(
         names=tuple(action.name for action in actions),
         features=context_names(lab.trained),
-        x=np.concatenate([request_context(lab.trained, batch) for batch in batches]),
+        x=np.concatenate([context_of(lab.trained, batch) for batch in batches]),
         value=value[:, :-1], clicks=clicks[:, :-1], revenue=revenue[:, :-1],
         tail=tail[:, :-1].astype(np.float32), told=told, told_revenue=told_revenue,
         fallback=value[:, -1], fallback_clicks=clicks[:, -1], fallback_revenue=revenue[:, -1],

@@ -22,10 +22,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reclab.cascade.pipeline import HOT_POOL
 from reclab.core.types import Array, Request, Slate
 from reclab.degradation_dcaf.cache import Cached, DegradationCache
 from reclab.degradation_dcaf.pipeline import DegradedPath
+from reclab.lab.cached_answers import hot_pool
 from reclab.lab.lab import Lab
 from reclab.stores.exposures import RecentExposures
 from reclab.stores.forward_index import ForwardIndex
@@ -126,8 +126,8 @@ def killed(lab: Lab, n: int = 200, after: int = 100, workers: int = 8) -> Surviv
     Redis that holds the cache and the exposures. The server is one of its own: the lab's stays."""
     p, server = lab.trained.parts, RedisServer()
     kv = KV(server.address, "killed")
-    hot = lambda batch: p.popular.retrieve(batch, HOT_POOL)[0]  # noqa: E731
-    path = DegradedPath(DegradationCache(kv), p.index, p.users, hot, RecentExposures(kv))
+    cache, exposures = DegradationCache(kv), RecentExposures(kv)
+    path = DegradedPath(cache, p.index, p.users, hot_pool(lab), exposures)
     try:
         requests = _remembered(lab, path.cache, n)
         gone, half = threading.Event(), threading.Semaphore(0)

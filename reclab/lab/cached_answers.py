@@ -11,12 +11,13 @@ Simplified: ranker, pre-ranker and towers are today's also for an answer of thre
 flatters old caches a little; a platform would replay its own log of answers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from reclab.cascade.batch import Batch
 from reclab.cascade.pipeline import HOT_POOL, Cascade
 from reclab.core.clock import day_of
 from reclab.core.metrics import head_middle_tail
@@ -124,19 +125,26 @@ def _pages(path: DegradedPath, sample: "_Sample", name: str) -> dict[str, Page]:
     return found
 
 
+def degraded_path(lab: Lab) -> DegradedPath:
+    """The degraded path of the lab, on its Redis; its cache is what answers have left there."""
+    p, stores = lab.trained.parts, lab.stores
+    cache = DegradationCache(stores.kv)
+    return DegradedPath(cache, p.index, p.users, hot_pool(lab), stores.exposures)
+
+
+def hot_pool(lab: Lab) -> Callable[[Batch], Array]:
+    """What is popular, as the cascade's last resort has it."""
+    return lambda batch: lab.trained.parts.popular.retrieve(batch, HOT_POOL)[0]
+
+
 @contextmanager
 def _path(lab: Lab) -> Iterator[DegradedPath]:
     """A degraded path with an empty cache and no memory of what it shows, on a real Redis."""
     p, kv = lab.trained.parts, KV(namespace=NAMESPACE)
     kv.delete(*kv.names())
     try:
-        yield DegradedPath(
-            DegradationCache(kv),
-            p.index,
-            p.users,
-            lambda batch: p.popular.retrieve(batch, HOT_POOL)[0],
-            RecentExposures(kv),
-        )
+        cache, exposures = DegradationCache(kv), RecentExposures(kv)
+        yield DegradedPath(cache, p.index, p.users, hot_pool(lab), exposures)
     finally:
         kv.delete(*kv.names())
         kv.close()

@@ -19,7 +19,7 @@ from reclab.core.types import Array
 from reclab.degradation_dcaf.actions import REFERENCE, Costs
 from reclab.degradation_dcaf.dcaf_policy import DCAF, DCAFConfig
 from reclab.degradation_dcaf.decision import DecisionPolicy, Ladder
-from reclab.degradation_dcaf.load_model import LoadConfig
+from reclab.degradation_dcaf.load_model import LoadConfig, LoadModel
 from reclab.degradation_dcaf.max_power import MaxPowerConfig
 from reclab.degradation_dcaf.policies import (
     Never,
@@ -37,6 +37,7 @@ from reclab.lab.surge import Run, Sample, run
 SAFE_QPS = 20_000  # the chapter's number: what the safe line carries
 MINUTES, BEFORE = 10.0, 2.0  # of the evening, and of it before the surge
 USUAL_PEAK = 0.75  # of it, at the tide's peak
+STEADY = 60  # ticks after which a queue has settled
 POLICIES = (
     "never",
     "thresholds",
@@ -62,7 +63,7 @@ class Knobs:
     gap: float = 0.1
     hold_s: float = 30.0
     safe: float = 0.75
-    told: str = "knowable"
+    told: str = "learned"
     set_point: float = 0.8
     proportional: float = 0.3
     integral: float = 0.5
@@ -107,6 +108,11 @@ class Evening:
         """Mean value of a live answer with the usual action."""
         return float(self.table.value[:, REFERENCE].mean())
 
+    def kept(self, done: Run) -> float:
+        """Value of an evening as a share of what live answers for all would have had."""
+        seconds = done.scenario.tick_ms / 1000
+        return float(done.total_value / (self.usual * done.qps.sum() * seconds))
+
     def scenario(self, knobs: Knobs) -> Scenario:
         """The surge on top of the evening's tide."""
         return surge(
@@ -125,16 +131,24 @@ class Evening:
         load = replace(self.load, tick_ms=2000.0)
         return train(ladder, load, costs, gain, float(self.table.fallback.mean()), LearningConfig())
 
-    def run(self, name: str, knobs: Knobs | None = None) -> Run:
-        """One policy through the evening; equal settings of what it reads are run once."""
+    def run(self, name: str, knobs: Knobs | None = None, scenario: Scenario | None = None) -> Run:
+        """One policy through the evening (or through another scenario); equal settings of what it
+        reads are run once."""
         knobs = knobs or Knobs()
-        policy, reads = self._policies(knobs)[name]
-        key = (name, knobs.height, knobs.minutes, *reads)
+        make, reads = self._policies(knobs)[name]
+        way = scenario.name if scenario else (knobs.height, knobs.minutes)
+        key = (name, way, *reads)
         if key not in self._runs:
-            values, sample = self._told(knobs.told)
-            scenario = self.scenario(knobs)
-            self._runs[key] = run(policy(), scenario, values, self.load, self.seed, sample)
+            self._runs[key] = self.send(make(), knobs, scenario)
         return self._runs[key]
+
+    def send(
+        self, policy: DecisionPolicy, knobs: Knobs | None = None, scenario: Scenario | None = None
+    ) -> Run:
+        """Any policy through the evening, a reader's too."""
+        knobs = knobs or Knobs()
+        values, sample = self._told(knobs.told)
+        return run(policy, scenario or self.scenario(knobs), values, self.load, self.seed, sample)
 
     def _told(self, name: str) -> tuple[Told, Sample]:
         if name not in self.say:
@@ -169,6 +183,29 @@ class Evening:
             "DCAF, no MaxPower": (lambda: DCAF(ladder, DCAFConfig(cut="none")), price),
             "DCAF + MaxPower": (lambda: DCAF(ladder, DCAFConfig(power=power)), (*price, power)),
         }
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Steady states (S,): ``asked`` = work that arrives, in units of what the busiest servers can
+    do; response times of the answered (ms), share of requests that fail."""
+
+    asked: Array
+    p50_ms: Array
+    p99_ms: Array
+    failure: Array
+
+
+def how_busy(costs: Costs, load: LoadConfig, most: float = 1.3, n: int = 53) -> Busy:
+    """What the usual action for all makes of the servers, from hardly any to too much traffic."""
+    asked, told = np.linspace(most / n, most, n), []
+    for share in asked.tolist():
+        model, live = LoadModel(load, costs), np.zeros(len(costs.cpu_ms))
+        live[REFERENCE] = share * load.capacity_qps(costs, REFERENCE) * load.tick_ms / 1000
+        for _ in range(STEADY):
+            tick = model.tick(live, 0.0)
+        told.append((tick.p50_ms, tick.p99_ms, tick.lost))
+    return Busy(asked, *np.array(told).T)
 
 
 def _lines(k: Knobs) -> ThresholdConfig:

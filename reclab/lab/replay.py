@@ -61,8 +61,9 @@ class Replay:
 
     @property
     def share(self) -> float:
-        """Value as a share of the oracle's."""
-        return float(self.value.sum() / self.best.sum())
+        """Value as a share of the oracle's; NaN where nothing can be won."""
+        best = float(self.best.sum())
+        return float(self.value.sum()) / best if best else float("nan")
 
 
 def _first_true(mask: Array, n: int | Array) -> Array:
@@ -114,12 +115,13 @@ def _by_points(panel: Panel, channels: list[int], n: int) -> Array:
     there = place >= 0
     flat = (place + width * np.arange(len(panel))[:, None])[there]
     total = np.bincount(flat, panel.points[channels, :, :depth][there], panel.item_row.size)
-    total[np.bincount(flat, minlength=panel.item_row.size) == 0] = -np.inf
-    total = total.reshape(-1, width)
-    best = np.argsort(-total, axis=1, kind="stable")[:, :n]
-    found = np.zeros(total.shape, bool)
-    np.put_along_axis(found, best, True, 1)
-    return found & (total > -np.inf)
+    total = np.where(marked(panel, flat), total.reshape(-1, width), -np.inf)
+    if n >= width:
+        return np.asarray(total > -np.inf)
+    last = np.partition(total, width - n, axis=1)[:, width - n, None]  # points of the n-th
+    better = total > last
+    tied = _first_true(total == last, n - better.sum(1, keepdims=True))  # those first in line
+    return (better | tied) & (total > -np.inf)
 
 
 def pre_ranked(panel: Panel, clean: Array, keep: int, duties: Duties | None = None) -> Array:
@@ -159,7 +161,8 @@ def _tiers(panel: Panel, there: Candidates, duties: Duties, keep: int) -> Array:
     if c.category < 1.0 and "tags" in duties.index:
         category = duties.category(rows)
         key = there.request_row * (category.max(initial=0) + 2) + category + 1
-        order = np.argsort(key, kind="stable")
+        small = np.min_scalar_type(int(key.max(initial=0)))  # two bytes sort many times faster
+        order = np.argsort(key.astype(small), kind="stable")
         place = np.empty(len(rows), np.int64)
         new = np.diff(key[order], prepend=-1) > 0
         every = np.arange(len(rows))
@@ -260,8 +263,10 @@ def shares(panel: Panel, index: ForwardIndex, owner: Array, rows: Array) -> Arra
 
 
 def _topics(lists: Array, index: ForwardIndex) -> float:
-    """Mean number of different main topics on a page; NaN without tags."""
+    """Mean number of different main topics on a page; NaN without tags. What has no topic, an
+    empty place too, is none."""
     if "tags" not in index:
         return float("nan")
     main = np.sort(index.get(lists, ["tags"])["tags"][:, :, 0], axis=1)
-    return float(1 + (np.diff(main, axis=1) > 0).sum(1).mean())
+    new = np.diff(main, axis=1, prepend=-1) > 0
+    return float(new.sum(1).mean())

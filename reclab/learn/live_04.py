@@ -1,7 +1,7 @@
 """The reader's own component in lesson 04: their function in, a decision or a page out.
 
     own_front(choose_action, gain, cost)              # exercise 4.2: value against cost, for a plot
-    OwnDecision(choose_action, policy, cost)          # the same in a running decision policy
+    own_evening(choose_action, evening)               # the same in the running decision policy
     own_surge(pid_step, height=8)                     # exercise 4.3: a cap through a surge
     OwnDegradedPath(leftovers, path).recommend(…)     # exercise 4.5: serves pages
     own_threshold(hysteresis, demand)                 # exercise 4.6: in a loop that it changes
@@ -25,8 +25,11 @@ from reclab.core.stage import Stage, StageResult
 from reclab.core.types import Array, Candidates, Request, Slate, Trace, slates_of
 from reclab.degradation_dcaf.cache import Cached, DegradationCache
 from reclab.degradation_dcaf.dcaf import NONE, solve_lambda
+from reclab.degradation_dcaf.dcaf_policy import DCAF
 from reclab.degradation_dcaf.max_power import MaxPowerConfig
 from reclab.degradation_dcaf.pipeline import DegradedPath
+from reclab.lab.evening import Evening
+from reclab.lab.surge import Run
 from reclab.learn.lesson_04.tune import Surge, through_a_surge
 from reclab.stores.forward_index import ForwardIndex
 from reclab.stores.kv import StoreDown
@@ -125,6 +128,13 @@ class OwnDecision:
     def observe(self, load: Any) -> None:
         """The policy takes the measurement."""
         self.policy.observe(load)
+
+
+def own_evening(function: ChooseAction, evening: Evening) -> Run:
+    """The reader's executor in the place of DCAF's, through lesson 04's evening: price and MaxPower
+    stay, the function takes the actions."""
+    policy = DCAF(evening.ladder())
+    return evening.send(OwnDecision(function, policy, policy.cost))
 
 
 # ---- 4.3: the cap ---------------------------------------------------------------------------

@@ -57,17 +57,9 @@ add_labels(
         "pre_ranker": ("pre-ranker", "粗排模型"),
         "own.two_tower": ("two towers (own)", "双塔（默认）"),
         "own.din": ("DIN (own)", "DIN（默认）"),
-        "wide_deep": ("Wide & Deep", "Wide & Deep"),
-        "deep_fm": ("DeepFM", "DeepFM"),
-        "x_deep_fm": ("xDeepFM", "xDeepFM"),
-        "dcn": ("DCN-v2", "DCN-v2"),
-        "din": ("DIN", "DIN"),
-        "dien": ("DIEN", "DIEN"),
-        "transformer": ("Transformer", "Transformer"),
-        "mmoe": ("MMoE", "MMoE"),
-        "ple": ("PLE", "PLE"),
         "ranker": ("ranker", "精排模型"),
         "re_ranker": ("re-ranker", "重排模型"),
+        "of_best": ("{0} ({1} best)", "{0}（前{1}）"),
         "duty.long_tail": ("for the long tail", "长尾扶持"),
         "duty.cold_start": ("for new items", "新品冷启动"),
         "duty.creators": ("for small creators", "创作者保护"),
@@ -95,6 +87,8 @@ SIZES = (20, 50, 100, 150, 200, 300, 400, 500, 600, 800, 1000, 1200, 1500)
 QUOTAS = (0, 0.25, 0.5, 1, 2, 4)
 PRE_RANKERS = tuple(f"{kind.name}, {way}" for way in WAYS for kind in MODELS)
 DEFAULT = {"pre_ranker": "two_tower", "ranker": "din"}
+READ = 50
+"""candidates that a learned re-ranker reads here, so that a move stays under 50 ms"""
 
 
 @dataclass(frozen=True)
@@ -112,7 +106,7 @@ class CascadeExplorer(Explorer):
     """``CascadeExplorer(lab)``: every slider move runs the funnel again on the panel's requests.
 
     A stage offers the models that have scored the panel: its own, and those that the lesson has
-    trained since."""
+    trained since; ``re_rankers`` are learned ones, as ``with_parts`` takes them."""
 
     title = ""
 
@@ -141,9 +135,7 @@ class CascadeExplorer(Explorer):
             Slider("category", 1.0, "duty.category", low=0.1, group="second"),
             Slider("rank", 100, values=(10, *SIZES), group=last),
             self._choice("ranker", last),
-            Choice(
-                "re_ranker", [(n, n) for n in ("MMR", "DPP", *self.re_rankers)], "MMR", group=last
-            ),
+            Choice("re_ranker", self._re_ranker_names(), "MMR", group=last),
             Slider("lam", 0.9, group=last),
         ]
 
@@ -152,6 +144,10 @@ class CascadeExplorer(Explorer):
         others = [other for other in self.scores[name] if other != first]
         options = [(f"own.{first}", first), *((other, other) for other in others)]
         return Choice(name, options, first, group=group)
+
+    def _re_ranker_names(self) -> list[tuple[str, str]]:
+        learned = [(label("of_best").format(name, READ), name) for name in self.re_rankers]
+        return [("MMR", "MMR"), ("DPP", "DPP"), *learned]
 
     def config(self, params: Params) -> CascadeConfig:
         """The settings as the live cascade takes them: ``lab.cascade.with_config`` runs them."""
@@ -171,12 +167,13 @@ class CascadeExplorer(Explorer):
         """The parts that the settings choose, for ``lab.cascade.with_parts(**…)``: duties and
         re-ranker."""
         theta = min(0.999, (1 + float(params["lam"])) / 2)  # so that both start alike
-        ours = {"MMR": MMRStage, "DPP": partial(DPPStage, dpp=DPPConfig(theta=theta))}
+        known = {"MMR": MMRStage, "DPP": partial(DPPStage, dpp=DPPConfig(theta=theta))}
+        known |= {name: partial(part, read=READ) for name, part in self.re_rankers.items()}
         duties = copy(self._duties)
         duties.config = DutiesConfig(**{n: float(params[n]) for n in (*RESERVING, "category")})
         return {
             "duties": duties if duties.config != DutiesConfig() else None,
-            "re_ranker": {**ours, **self.re_rankers}[params["re_ranker"]],
+            "re_ranker": known[params["re_ranker"]],
         }
 
     def live(self) -> Cascade:
@@ -269,7 +266,7 @@ class CascadeExplorer(Explorer):
 
     def rows(self, result: Result) -> Sequence[Row]:
         done = result.replay
-        rows = (
+        return (
             Row("value of the list, share of the oracle", done.share),
             Row("NDCG@10", float(done.ndcg.mean())),
             *(
@@ -283,7 +280,6 @@ class CascadeExplorer(Explorer):
             Row("arithmetic", result.mmac, 1, "million multiply-adds"),
             Row("time of one request", float(result.ms.sum()), 1, "ms", measured=True),
         )
-        return tuple(row for row in rows if np.isfinite(row.value))  # what the logs do not tell
 
 
 def _bar(x: Sequence[str], colour: str) -> go.Bar:

@@ -15,12 +15,13 @@ import plotly.graph_objects as go
 from reclab.cascade.ranking.targets import WATCH, main_target
 from reclab.cascade.re_ranking.learned import LearnedStage
 from reclab.core.metrics import auc
-from reclab.lab import Lab, re_rankers
+from reclab.lab import Lab, list_ruler, re_rankers
+from reclab.lab.calibration_study import Calibration, calibration
 from reclab.lab.kept import is_kept, kept, known
 from reclab.lab.model_scores import score_model
 from reclab.lab.pre_ranking import NARROW, PreRanked, compare_pre_rankers, pre_rankers
 from reclab.lab.replay import ReRanker
-from reclab.lab.target_studies import Calibration, DurationBias, calibration, duration_bias
+from reclab.lab.target_studies import DurationBias, duration_bias
 from reclab.lab.targets import Rows, target_lab
 from reclab.lab.zoo import Row, rankers, zoo
 from reclab.show.labels import label, text_table
@@ -211,18 +212,18 @@ def re_rankers_run(lab: Lab) -> RunOnce:
 def re_rankers_plot(found: Mapping[str, Any]) -> Plot:
     """What a page is worth against how different its cards are; the learned ones as dots."""
     fig = figure(x="distance between the cards of a page", y="long views of a page")
-    for i, (name, (x, y)) in enumerate(re_rankers.fronts(found).items()):
+    for i, (name, (x, y)) in enumerate(list_ruler.fronts(found).items()):
         line = go.Scatter(x=x, y=y, name=name, mode="lines+markers", line_color=PALETTE[i])
         fig.add_trace(line.update(marker={"symbol": MARKERS[i], "size": 8, "color": PALETTE[i]}))
     return fig
 
 
 def re_rankers_table(found: Mapping[str, Any]) -> str:
-    """The main ones, a row each; ``re_rankers.table`` has all settings and measures."""
+    """The main ones, a row each; ``list_ruler.table`` has all settings and measures."""
     rows = [("re-ranker", "cards", "list", "apart", "creators", "than MMR, equally apart")]
     for name in RE_RANKERS:
         r = found[name]
-        more, error = re_rankers.against_mmr(found, name)
+        more, error = list_ruler.against_mmr(found, name)
         own = r.family in ("MMR", "score order")
         gap = "" if own else f"{more:+.1%} ± {error:.1%}"
         means = f"{r.value:.2f}", f"{r.list_value:.2f}", f"{r.distance:.2f}", f"{r.creators:.2f}"

@@ -31,13 +31,6 @@ add_labels(
         "kind": ("fusion", "融合方式"),
         "sum": ("weighted sum", "加权和"),
         "product": ("product of powers", "幂乘积"),
-        "p_click": ("clicks", "点击"),
-        "p_long_view": ("long views", "长播"),
-        "watch_sec": ("seconds watched", "观看秒数"),
-        "p_like": ("likes", "点赞"),
-        "p_share": ("shares", "分享"),
-        "p_follow": ("follows", "关注"),
-        "p_purchase": ("purchases", "购买"),
     }
 )
 

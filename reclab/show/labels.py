@@ -58,6 +58,22 @@ _LABELS: dict[str, tuple[str, str]] = {
     "ad": ("ad", "广告"),
     "image-text": ("image-text", "图文"),
     "campaign": ("campaign", "活动"),
+    "p_click": ("clicks", "点击"),
+    "p_long_view": ("long views", "长播"),
+    "watch_sec": ("seconds watched", "观看秒数"),
+    "p_like": ("likes", "点赞"),
+    "p_share": ("shares", "分享"),
+    "p_follow": ("follows", "关注"),
+    "p_purchase": ("purchases", "购买"),
+    "wide_deep": ("Wide & Deep", "Wide & Deep"),
+    "deep_fm": ("DeepFM", "DeepFM"),
+    "x_deep_fm": ("xDeepFM", "xDeepFM"),
+    "dcn": ("DCN-v2", "DCN-v2"),
+    "din": ("DIN", "DIN"),
+    "dien": ("DIEN", "DIEN"),
+    "transformer": ("Transformer", "Transformer"),
+    "mmoe": ("MMoE", "MMoE"),
+    "ple": ("PLE", "PLE"),
 }
 
 

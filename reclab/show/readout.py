@@ -1,6 +1,8 @@
 """The numbers of an explorer as tables: text for terminals and comparison, HTML for the page.
 
-difference = now - pinned, both rounded first, so that the three numbers of a row always agree.
+difference = now - pinned, both rounded first, so that the three numbers of a row always agree. A
+number that does not exist (of empty lists, or of what the logs do not tell) is a dash, and a row of
+two dashes is left out.
 
 Simplified: a dashboard adds an interval to each difference; the lessons do that where they test.
 """
@@ -8,6 +10,7 @@ Simplified: a dashboard adds an interval to each difference; the lessons do that
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from math import isfinite
 
 from reclab.show.labels import label, text_table
 
@@ -29,18 +32,25 @@ def cells(now: Row, then: Row) -> tuple[str, str, str, str]:
 
     >>> cells(Row("NDCG@10", 0.4126, 3), Row("NDCG@10", 0.4, 3))
     ('NDCG@10', '0.413', '0.400', '+0.013')
+    >>> cells(Row("Gini", 0.9, 1), Row("Gini", float("nan"), 1))
+    ('Gini', '0.9', '–', '–')
     """
     name = label(now.words) + (f" ({label(now.unit)})" if now.unit else "")
     one, two = round(float(now.value), now.digits), round(float(then.value), now.digits)
     step = round(one - two, now.digits) + 0.0  # + 0.0: no "-0"
-    shown = [f"{value:,.{now.digits}f}" for value in (one + 0.0, two + 0.0)]
-    return name, shown[0], shown[1], f"{step:+,.{now.digits}f}" if step else "0"
+    shown = [f"{x:,.{now.digits}f}" if isfinite(x) else "–" for x in (one + 0.0, two + 0.0)]
+    apart = f"{step:+,.{now.digits}f}" if step else "0"
+    return name, shown[0], shown[1], apart if isfinite(step) else "–"
 
 
 def _table(now: Sequence[Row], then: Sequence[Row], measured: bool) -> list[tuple[str, ...]]:
     head = tuple(label(key) for key in ("measure", "now", "pinned", "difference"))
-    pairs = zip(now, then, strict=True)
-    body = [cells(one, two) for one, two in pairs if measured or not one.measured]
+    pairs = [
+        (one, two)
+        for one, two in zip(now, then, strict=True)
+        if (measured or not one.measured) and (isfinite(one.value) or isfinite(two.value))
+    ]
+    body = [cells(one, two) for one, two in pairs]
     return [head, *body] if body else []
 
 

@@ -67,9 +67,7 @@ class Evenings:
 
     def kept(self, name: str) -> float:
         """Value of the evening as a share of what live answers for all would have had."""
-        run = self.run(name)
-        all_live = self.evening.usual * run.qps.sum() * run.scenario.tick_ms / 1000
-        return float(run.total_value / all_live)
+        return self.evening.kept(self.run(name))
 
 
 class SurgeExplorer(Explorer):

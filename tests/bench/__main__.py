@@ -21,6 +21,7 @@ BENCHES = {
     "globo": "next clicks on a day of a news portal (needs the data)",
     "ml_loo": "each user's last film on MovieLens-100K (needs the data)",
     "ml100k": "AUC on MovieLens-100K (needs the data)",
+    "dcaf_world": "value against cost of DCAF on the platform, three seeds (minutes)",
     "dcaf": "the price of computing beside HiGHS, up to a million requests",
     "surge": "degradation policies in a surge, a day, real traces; the load model beside a queue",
     "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",

@@ -1,4 +1,10 @@
-"""Compute time of every slider move of lesson 02's explorer, without its cache, no browser."""
+"""Compute time of every slider move of lesson 02's explorer, without its cache, no browser.
+
+From the settings at first, and from the same with each other re-ranker; the learned ones where the
+lesson's button has trained them. CPU ms of the process, the shorter of two runs.
+
+Run: ``python -m tests.bench.explorer``.
+"""
 
 import time
 from typing import Any
@@ -7,6 +13,7 @@ import numpy as np
 
 import reclab
 from reclab.show.cascade_explorer import CascadeExplorer
+from reclab.show.cascade_runs import learned_re_rankers
 from reclab.show.controls import Choice, Slider
 
 SLOWEST = 5  # moves that are named
@@ -22,9 +29,9 @@ def places(control: Any) -> list[Any]:
     return list(control.values) or [round(float(step), 6) for step in steps]
 
 
-def moves(explorer: CascadeExplorer) -> list[dict]:
-    """One setting changed at a time, over all its places that go together with the others."""
-    base = explorer.params
+def moves(explorer: CascadeExplorer, base: dict) -> list[dict]:
+    """One setting of ``base`` changed at a time, over all its places that go together with the
+    others."""
     found = [
         {**base, name: value}
         for name, knob in explorer.knobs.items()
@@ -39,32 +46,32 @@ def named(params: dict, base: dict) -> str:
     return ", ".join(changed) or "nothing"
 
 
-def measure() -> dict[str, float]:
-    """ms of each move; the shorter of two runs, so that a busy machine does not name a move."""
-    explorer = CascadeExplorer(reclab.open("laptop"))
-    spent: dict[str, float] = {}
-    for params in 2 * moves(explorer):
-        began = time.perf_counter_ns()
-        explorer.compute(params)
-        ms, move = (time.perf_counter_ns() - began) / 1e6, named(params, explorer.params)
-        spent[move] = min(ms, spent.get(move, ms))
+def measure(explorer: CascadeExplorer) -> dict[str, dict[str, float]]:
+    """CPU ms of each move, by re-ranker."""
+    spent: dict[str, dict[str, float]] = {}
+    for re_ranker in places(explorer.knobs["re_ranker"].control):
+        mine = spent.setdefault(re_ranker, {})
+        base = {**explorer.params, "re_ranker": re_ranker}
+        for params in 2 * moves(explorer, base):
+            began = time.process_time_ns()
+            explorer.compute(params)
+            ms, move = (time.process_time_ns() - began) / 1e6, named(params, base)
+            mine[move] = min(ms, mine.get(move, ms))
     return spent
 
 
 def main() -> None:
-    """Print median, 95th percentile and longest, and the moves that took longest."""
-    spent = measure()
-    p50, p95, most = np.percentile(list(spent.values()), [50, 95, 100])
-    for name, value in {
-        "moves": len(spent),
-        "p50 ms": p50,
-        "p95 ms": p95,
-        "longest ms": most,
-    }.items():
-        print(f"{name:<28}{value:>9.1f}")
+    """Print median, 95th percentile and longest by re-ranker, and the moves that took longest."""
+    lab = reclab.open("laptop")
+    spent = measure(CascadeExplorer(lab, learned_re_rankers(lab)))
+    print(f"{'CPU ms':<18}{'moves':>6}{'p50':>7}{'p95':>7}{'longest':>9}")
+    for name, mine in spent.items():
+        p50, p95, most = np.percentile(list(mine.values()), [50, 95, 100])
+        print(f"{name:<18}{len(mine):>6}{p50:>7.1f}{p95:>7.1f}{most:>9.1f}")
+    every = {(name, move): ms for name, mine in spent.items() for move, ms in mine.items()}
     print("slowest")
-    for move in sorted(spent, key=spent.__getitem__, reverse=True)[:SLOWEST]:
-        print(f"  {move:<26}{spent[move]:>9.1f}")
+    for name, move in sorted(every, key=every.__getitem__, reverse=True)[:SLOWEST]:
+        print(f"  {name + ', ' + move:<40}{every[name, move]:>9.1f}")
 
 
 if __name__ == "__main__":

@@ -45,8 +45,11 @@ STATIC = DINConfig(
     ),
 )
 AS_OF = replace(
-    STATIC, dim=16, hidden=(64, 32), train=replace(STATIC.train, epochs=6, weight_decay=1e-4)
+    STATIC, dim=16, hidden=(32,), train=replace(STATIC.train, epochs=6, weight_decay=1e-4)
 )
+"""chosen on the validation rows, mean AUC of 3 seeds: .7370; with hidden (64, 32) .7354, and .7364
+with dim 8 or five times the decay; others with hidden (64, 32): DCN-v2 .7338, Wide & Deep .7336,
+DeepFM .7328 (± .002 by seed)"""
 
 
 def data_folder() -> Path | None:

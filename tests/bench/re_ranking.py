@@ -15,7 +15,7 @@ from reclab.cascade.re_ranking.dpp import DPPConfig, dpp_batch
 from reclab.cascade.re_ranking.mmr import MMRConfig, mmr_batch, scaled
 from reclab.cascade.re_ranking.score_order import in_windows
 from reclab.core.types import Array
-from reclab.lab import re_rankers
+from reclab.lab import list_ruler, re_rankers
 from reclab.lab.page_pools import Pool, pool_of
 
 QUIET, ASKED = 10, 100
@@ -63,5 +63,5 @@ def main() -> None:
         print(f"  {name:20s}{middle:8.0f} us  {middle / base:6.1f} x MMR {macs}")
     for split in ("tuning", "held_out"):
         print(f"\n{split} day, laptop scale, seed 0: value of cards and of lists")
-        print(re_rankers.table(re_rankers.compare(lab, split)))
+        print(list_ruler.table(re_rankers.compare(lab, split)))
     lab.close()

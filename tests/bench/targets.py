@@ -12,17 +12,14 @@ import numpy as np
 
 import reclab
 from reclab.core.metrics import mean_and_spread
-from reclab.lab.lab import Lab
-from reclab.lab.target_studies import (
+from reclab.lab.calibration_study import (
     Calibration,
     calibration,
-    duration_bias,
     exposure_shift,
-    multi_task,
     told_and_true,
-    true_lists,
-    watch_study,
 )
+from reclab.lab.lab import Lab
+from reclab.lab.target_studies import duration_bias, multi_task, true_lists, watch_study
 from reclab.lab.targets import front, target_lab
 
 PAIRS = (("p_long_view", "watch_sec"), ("p_long_view", "p_like"), ("p_like", "p_follow"))

@@ -11,19 +11,9 @@ from reclab.cascade.batch import read_batch
 from reclab.cascade.filters import (
     BlockList,
     BlockListFilter,
-    BloomConfig,
     ComplianceConfig,
     ComplianceFilter,
-    ContextConfig,
-    ContextFilter,
-    DuplicateContentFilter,
-    RiskConfig,
-    RiskFilter,
-    SeenBloom,
-    SeenBloomFilter,
     TagRule,
-    left_at_once,
-    usual_left_sec,
 )
 from reclab.cascade.pipeline import CHANNELS
 from reclab.cascade.pre_ranking.duties import Duties, DutiesConfig
@@ -33,6 +23,7 @@ from reclab.core.errors import ConfigError, DataError, NotBuilt
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Candidates, Request
 from reclab.lab.breaking import NaNRanker
+from reclab.lab.filter_set import six_filters
 from reclab.stores.exposures import RecentExposures
 from reclab.stores.kv import KV
 
@@ -286,25 +277,17 @@ def test_further_filters_join_after_the_cascades_own(lab, cascade):
 
 def test_all_filters_together_account_for_every_candidate(lab, cascade):
     """And the answer of a batch is that of each request alone."""
-    parts, shown, requests = cascade.parts, lab.logs.interactions, lab.requests(6)
-    seen = SeenBloom(BloomConfig(n=len(shown), p=0.001))
-    seen.add(shown["user_id"], shown["video_id"])
-    risk, left = left_at_once(shown, parts.index), usual_left_sec(shown, parts.users)
-    rules = ComplianceConfig((TagRule(2, 18), TagRule(3, banned_regions=tuple(range(30)))))
-    extra = (
-        DuplicateContentFilter(parts.index),
-        SeenBloomFilter(seen, parts.index),
-        RiskFilter(risk, RiskConfig(threshold=0.2)),
-        ComplianceFilter(rules, parts.index, parts.users),
-        ContextFilter(parts.index, left, ContextConfig(max_mobile_sec=30, ratio=1.0)),
-    )
-    strict = cascade.with_parts(filters=extra)
+    requests = lab.requests(20)
+    first, _ = cascade.recommend(requests[0])
+    creator = int(cascade.parts.index["author_id"][first.item_row[0]])
+    strict = cascade.with_parts(filters=six_filters(lab, requests, blocked_creator=creator))
     together, trace = strict.recommend_batch(requests)
     ever = trace.stages[0].n_kept + len(trace.stages[0].dropped)
     lost = {stage.name: len(stage.dropped) for stage in trace.stages}
     assert ever == sum(lost.values()) + trace.stages[-1].n_kept
-    assert min(lost[name] for name in ("risk", "compliance", "context")) > 0
-    for many, request in zip(together, requests, strict=True):
+    six = ("duplicate_content", "exposed_bloom", "risk", "block_list", "compliance", "context")
+    assert min(lost[name] for name in six) > 0
+    for many, request in zip(together[:6], requests, strict=False):
         assert many.item_id.tolist() == strict.recommend(request)[0].item_id.tolist()
 
 

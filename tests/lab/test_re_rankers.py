@@ -10,7 +10,7 @@ from reclab.cascade.re_ranking.policy_gradient import PolicyGradient, PolicyGrad
 from reclab.core.chance import rng
 from reclab.core.clock import DAY_MS
 from reclab.core.errors import DataError
-from reclab.lab import re_rankers
+from reclab.lab import list_ruler, re_rankers
 from reclab.lab.page_pools import logged_pages, pool_of, thirds
 from reclab.lab.page_simulator import DrawnPages, PageSimulator
 
@@ -171,7 +171,7 @@ def test_all_six_are_compared_on_every_number(results):
         assert r.pages.mean() == pytest.approx(r.list_value) and r.list_value < r.value
     assert results["greedy on the truth"].list_value == max(r.list_value for r in results.values())
     assert results["DPP 0.9"].distance > results["score order"].distance
-    text = re_rankers.table(results)
+    text = list_ruler.table(results)
     assert all(name in text for name in results)
 
 
@@ -188,11 +188,11 @@ def test_a_second_comparison_is_read_from_the_cache(lab, results, monkeypatch):
 
 
 def test_fronts_run_by_distance_and_mmr_is_level_with_itself(results):
-    fronts = re_rankers.fronts(results)
+    fronts = list_ruler.fronts(results)
     assert set(fronts) == {"MMR", "DPP", *re_rankers.LEARNED}
     assert all((np.diff(x) >= 0).all() and len(x) == len(y) for x, y in fronts.values())
     for name in ("MMR 0.8", "score order"):
-        assert re_rankers.against_mmr(results, name) == pytest.approx((0.0, 0.0), abs=1e-9)
+        assert list_ruler.against_mmr(results, name) == pytest.approx((0.0, 0.0), abs=1e-9)
 
 
 def test_real_logs_have_no_simulator(lab):

@@ -1,4 +1,4 @@
-"""lab.targets and target_studies: the front against a loop, calibration that conserves its rows."""
+"""lab.targets and its two studies: a front against a loop, calibration that conserves its rows."""
 
 from dataclasses import replace
 
@@ -8,15 +8,8 @@ import pytest
 from reclab.core import metrics
 from reclab.core.errors import DataError
 from reclab.lab import target_studies
-from reclab.lab.target_studies import (
-    calibration,
-    duration_bias,
-    exposure_shift,
-    multi_task,
-    told_and_true,
-    true_lists,
-    watch_study,
-)
+from reclab.lab.calibration_study import calibration, exposure_shift, told_and_true
+from reclab.lab.target_studies import duration_bias, multi_task, true_lists, watch_study
 from reclab.lab.targets import (
     TargetLab,
     front,

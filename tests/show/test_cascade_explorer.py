@@ -1,15 +1,20 @@
 """The explorers of lesson 02 at the smoke scale: what they show is what the cascade answers."""
 
 import re
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from reclab.cascade.pipeline import CHANNELS
+from reclab.cascade.re_ranking.learned import LearnedStage
+from reclab.cascade.re_ranking.list_wise import ListWise, ListWiseConfig
 from reclab.lab.experiments import lists_of
 from reclab.lab.model_scores import score_model
-from reclab.show.cascade_explorer import CascadeExplorer
+from reclab.show.cascade_explorer import READ, CascadeExplorer
 from reclab.show.fusion_explorer import FusionExplorer
+from tests.cascade.re_ranking.learned_world import logged
 
 SETTINGS = {
     "as it opens": {},
@@ -64,9 +69,48 @@ def test_sizes_that_grow_are_said(explorer):
     explorer.reset()
 
 
-def test_every_number_of_the_summary_is_finite(explorer):
+CORNERS = {
+    "smallest": {"rank": 10, "pre_rank": 20, "retrieve": 20},
+    "largest": {"retrieve": 1500, "pre_rank": 1500, "rank": 1500},
+    "one channel": dict.fromkeys(CHANNELS, 0) | {"social": 4},
+    "all duties": {"pre_rank": 20, "rank": 20, "category": 0.1}
+    | dict.fromkeys(("long_tail", "cold_start", "creators"), 0.3),
+    "diversity alone": {"re_ranker": "DPP", "lam": 0.0},
+    "score alone": {"merge": "score", "lam": 1.0},
+}
+
+
+@pytest.mark.parametrize("settings", [{}, *CORNERS.values()], ids=["as it opens", *CORNERS])
+def test_every_number_of_the_summary_is_finite(explorer, settings):
     explorer.reset()
+    explorer.set(**settings)
+    assert not explorer.message
+    assert all(np.isfinite(row.value) for row in explorer.rows(explorer.result))
+    explorer.reset()
+
+
+def test_what_empty_lists_have_not_is_a_dash(lab):
+    explorer = CascadeExplorer(lab)
+    nobody = lab.panel.brought.copy()
+    nobody[CHANNELS.index("social")] = -1
+    explorer._panels[("two_tower", "din")] = replace(lab.panel, brought=nobody)
+    explorer.set(**dict.fromkeys(CHANNELS, 0) | {"social": 1})
+    done = explorer.result.replay
+    assert (done.lists == -1).all() and done.share == done.topics == 0
+    rows = [line.split() for line in explorer.summary().splitlines()]
+    gini = next(row for row in rows if row[:1] == ["Gini"])
+    assert gini[3] == gini[5] == "–" and 0 < float(gini[4]) < 1
     assert not re.search(r"\bnan\b", explorer.summary())
+
+
+def test_a_learned_re_ranker_reads_the_best_as_its_name_says(lab):
+    learned = partial(LearnedStage, model=ListWise(ListWiseConfig(epochs=1)).fit(logged(300, 1)))
+    explorer = CascadeExplorer(lab, {"list-wise": learned})
+    assert f"list-wise ({READ} best)" in dict(explorer.controls["re_ranker"].options)
+    shown = explorer.set(re_ranker="list-wise").result.replay.lists
+    live = explorer.live().with_parts(exposures=None)
+    assert (shown == lists_of(live, lab.requests(len(lab.panel)))).mean() > 0.97
+    assert (explorer.set(rank=150).result.replay.lists == shown).all()
 
 
 def test_the_weight_of_fusion_moves_along_the_front(lab):

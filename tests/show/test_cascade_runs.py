@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from reclab.core.errors import DataError
+from reclab.lab.calibration_study import Calibration
 from reclab.lab.kept import kept, known
 from reclab.lab.pre_ranking import PreRanked
-from reclab.lab.target_studies import Calibration
 from reclab.lab.zoo import Row
 from reclab.show import cascade_runs as runs
 

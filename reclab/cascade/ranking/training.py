@@ -281,8 +281,7 @@ def train(
             total = 0.0
             for step in range(n_steps):
                 done = (epoch * n_steps + step) / (config.epochs * n_steps)
-                for group in adam.param_groups:
-                    group["lr"] = config.learning_rate * (1.0 - 0.9 * done)
+                shorten_steps(adam, config.learning_rate, done)
                 loss = loss_of(np.sort(order[step * step_size : (step + 1) * step_size]))
                 adam.zero_grad()
                 loss.backward()
@@ -302,6 +301,12 @@ def train(
     net.eval()
     history.seconds = time.perf_counter() - began
     return history
+
+
+def shorten_steps(optimiser: torch.optim.Optimizer, first: float, done: float) -> None:
+    """Set the step size: ``first`` at the beginning, a tenth of it when all is ``done`` (1)."""
+    for group in optimiser.param_groups:
+        group["lr"] = first * (1.0 - 0.9 * done)
 
 
 def _is_best(values: list[float]) -> bool:

@@ -42,10 +42,10 @@ class ListAttention(nn.Module):
         ``before`` (B, n, n): j is before i or is i."""
         b, n, _ = x.shape
         q, k, v = (m(x).view(b, n, self.n_heads, self.dim).transpose(1, 2) for m in self._maps())
-        match = q @ k.transpose(2, 3) / self.dim**0.5
-        whole = match[:, 0].masked_fill(~before, -1e9).softmax(-1)
-        related = match[:, 1:].sigmoid() * alike
-        heads = torch.cat([whole[:, None], related], 1) @ v
+        q, k = q / self.dim**0.5, k.transpose(2, 3)
+        whole = (q[:, 0] @ k[:, 0]).masked_fill(~before, -1e9).softmax(-1)
+        related = (q[:, 1:] @ k[:, 1:]).sigmoid() * alike
+        heads = torch.cat([(whole @ v[:, 0])[:, None], related @ v[:, 1:]], 1)
         x = x + self.join(heads.transpose(1, 2).reshape(b, n, -1))
         fed: Tensor = x + self.feed(x)
         return fed
@@ -80,14 +80,14 @@ class ListNet(nn.Module):
         at = torch.from_numpy(place)
         real = torch.from_numpy(cards.real)
         earlier = (at[:, None, :] < at[:, :, None]) & real[:, None, :]
-        alike = relations(cards) * earlier[:, None]
+        alike = relations(cards) * (earlier / FAR)[:, None]
         g = self.scale(cards.score)[..., None]
         near = [at.clamp(max=FAR).float()[..., None] / FAR] * self.level
-        x = torch.cat([g, *near, alike.sum(3).transpose(1, 2) / FAR], 2)
+        x = torch.cat([g, *near, alike.sum(3).transpose(1, 2)], 2)
         before = earlier | torch.eye(x.shape[1], dtype=torch.bool)
         hidden = self.enter(x)
         for block in self.blocks:
-            hidden = block(hidden, alike / FAR, before)
+            hidden = block(hidden, alike, before)
         out: Tensor = self.out(hidden) + self.direct(x)
         return out
 

@@ -10,6 +10,7 @@ Reference: a score beside the scores around it, Zhuang, Ou, Wang, IJCAI 2018.
 Simplified: industry adds the ranker's hidden vectors of user and item, prices, freshness.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,8 @@ WORST = -5.0
 """g of a candidate without a finite score; others lie within -5 … 5 (spreads)"""
 ODDS = 1e-4
 """scores are kept this far from 0 and 1 before the logarithm"""
+PAIRS = 100_000
+"""pairs of candidates in a block of requests; each takes some fifty bytes"""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ class Cards:
         """(B, n) bool: there is a candidate."""
         return np.asarray(self.score != -np.inf)
 
+    def blocks(self) -> Iterator[slice]:
+        """All requests, some at a time."""
+        step = block_size(self.score.shape[1])
+        for start in range(0, max(1, len(self)), step):
+            yield slice(start, start + step)
+
     def pick(self, rows: Array, lists: Array) -> "Cards":
         """The cards of ``lists`` (S, K), positions among the candidates of the requests ``rows``
         (S,), -1 = none."""
@@ -58,6 +67,12 @@ class Cards:
             np.where(there, self.creator[row, at], -1),
             self.vectors[row, at] * there[..., None],
         )
+
+
+def block_size(n: int) -> int:
+    """Requests of ``n`` candidates to attend at a time: what every two candidates have to do with
+    each other then stays in the processor's cache."""
+    return max(1, PAIRS // max(1, n * n))
 
 
 def relations(cards: Cards) -> Tensor:

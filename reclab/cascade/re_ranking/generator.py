@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from reclab.cascade.re_ranking.attention import ListAttention
-from reclab.cascade.re_ranking.cards import RELATIONS, WORST, Cards
+from reclab.cascade.re_ranking.cards import RELATIONS, WORST, Cards, block_size
 from reclab.cascade.re_ranking.policy_gradient import Environment, reinforce
 from reclab.cascade.re_ranking.writing import Draft, ListPolicy, Writer
 from reclab.core.errors import check_float, check_int
@@ -81,13 +81,18 @@ class Pointer(ListPolicy):
 
     def begin(self, draft: Draft) -> Any:
         """Candidates encoded, and the keys that the pointer looks for."""
-        g = draft.g
-        earlier = (g[:, None, :] > g[:, :, None]) & (g > WORST)[:, None, :]
-        before = earlier | torch.eye(g.shape[1], dtype=torch.bool)
-        alike = draft.relations * earlier[:, None] / FAR
-        h = self.encode(self.enter(draft.seen), alike, before)
+        step = block_size(draft.g.shape[1])
+        parts = (x.split(step) for x in (draft.g, draft.seen, draft.relations))
+        h = torch.cat([self._encoded(*part) for part in zip(*parts, strict=True)])
         keys = self.key(h)[draft.owner] / self.dim**0.5
         return h, keys, self.worth(draft.seen)[draft.owner, :, 0], []
+
+    def _encoded(self, g: Tensor, seen: Tensor, relations: Tensor) -> Tensor:
+        """(B, n, d) candidates in the light of those with a higher score."""
+        earlier = (g[:, None, :] > g[:, :, None]) & (g > WORST)[:, None, :]
+        before = earlier | torch.eye(g.shape[1], dtype=torch.bool)
+        h: Tensor = self.encode(self.enter(seen), relations * (earlier / FAR)[:, None], before)
+        return h
 
     def logits(self, draft: Draft, begun: Any) -> Tensor:
         h, keys, worth, past = begun

@@ -30,7 +30,7 @@ from reclab.cascade.re_ranking.mmr import (
     tag_vectors,
 )
 from reclab.cascade.re_ranking.windows import Rule
-from reclab.core.errors import ConfigError, DataError, NotBuilt
+from reclab.core.errors import ConfigError, DataError, NotBuilt, check_int
 from reclab.core.stage import StageResult
 from reclab.core.types import Array, Candidates
 
@@ -112,26 +112,42 @@ def cut(order: Array, value: Array, pushed: Array, broke: Array, wanted: Array) 
 @dataclass(frozen=True)
 class LearnedStage(MMRStage):
     """Re-rank by a learned model: length, windows and score as ``MMRStage`` has them, its ``lam``
-    unused."""
+    unused. Of each request the model reads the ``read`` best candidates, or as many as cards are
+    wanted: who compares every two of them takes four times as long for twice as many."""
 
     model: ListModel | None = None
+    read: int = 100
+    """candidates of the best scores that the model sees (20 … 500)"""
 
     def __post_init__(self) -> None:
         if self.model is None:
             raise ConfigError("LearnedStage.model must be a fitted re-ranker, got None")
+        check_int("LearnedStage.read", self.read, 1, 100_000, "100")
 
     def __call__(self, batch: Batch, candidates: Candidates) -> StageResult:
         assert self.model is not None
         wanted = np.array([max(self.config.keep, r.n) for r in batch.requests], np.int64)
-        table = dense(candidates)
+        best = self._best(candidates, max(self.read, int(wanted.max(initial=0))))
+        seen = candidates.take(best) if len(best) < len(candidates) else candidates
+        table = dense(seen)
         held = [name for name in ("tags", "author_id") if name in self.index]
-        item = self.index.get(candidates.item_row, held)
-        tags = item.get("tags", np.full((len(candidates), 1), -1))
+        item = self.index.get(seen.item_row, held)
+        tags = item.get("tags", np.full((len(seen), 1), -1))
         rules = self._rules(tags[:, 0], item.get("author_id"), table)
-        cards = cards_of(candidates[self.score], tags, item.get("author_id"), table)
+        cards = cards_of(seen[self.score], tags, item.get("author_id"), table)
         lists = self.model.lists(cards, wanted, rules)
         cost = len(table) * self.model.macs(table.shape[1], lists.order.shape[1]) / 1e6
+        if seen is not candidates:
+            table = np.where(table >= 0, best[table], -1)
         return _result(candidates, table, lists, _notes(lists, rules), cost)
+
+    def _best(self, candidates: Candidates, n: int) -> Array:
+        """Positions of each request's ``n`` best by score; those without a finite one last."""
+        if candidates.counts().max(initial=0) <= n:
+            return np.arange(len(candidates))
+        score = candidates[self.score].astype(np.float32)
+        sure = np.where(np.isfinite(score), score, np.float32(-np.inf))
+        return np.flatnonzero(candidates.rank_by(sure) < n)
 
 
 def cards_of(score: Array, tags: Array, creator: Array | None, table: Array) -> Cards:

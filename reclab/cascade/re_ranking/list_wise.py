@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reclab.cascade.ranking.training import OneThread
+from reclab.cascade.ranking.training import OneThread, shorten_steps
 from reclab.cascade.re_ranking.attention import ListNet, in_order
 from reclab.cascade.re_ranking.cards import Cards, places
 from reclab.cascade.re_ranking.learned import Saved
@@ -107,7 +107,8 @@ class ListWise(Saved):
     def score(self, cards: Cards) -> Array:
         """(B, n) float32 scores in the context of the list; -inf where there is no candidate."""
         with OneThread(), torch.inference_mode():
-            out = self.net(cards, places(cards.score))[..., 0].numpy()
+            parts = [cards.take(rows) for rows in cards.blocks()]
+            out = torch.cat([self.net(part, places(part.score))[..., 0] for part in parts]).numpy()
         out = np.where(np.isfinite(cards.score), out, np.float32(LAST))
         return np.where(cards.real, out, -np.inf).astype(np.float32)
 
@@ -145,8 +146,7 @@ def descend(
             order, total = rng(config.seed, purpose, epoch).permutation(n), 0.0
             for step in range(n_steps):
                 done = (epoch * n_steps + step) / (config.epochs * n_steps)
-                for group in adam.param_groups:
-                    group["lr"] = config.learning_rate * (1 - 0.9 * done)
+                shorten_steps(adam, config.learning_rate, done)
                 loss = loss_of(pages.take(order[step * size : (step + 1) * size]))
                 adam.zero_grad()
                 loss.backward()

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reclab.cascade.ranking.training import OneThread
+from reclab.cascade.ranking.training import OneThread, shorten_steps
 from reclab.cascade.re_ranking.cards import RELATIONS, Cards
 from reclab.cascade.re_ranking.writing import Draft, ListPolicy, Writer
 from reclab.core.chance import rng
@@ -121,8 +121,7 @@ def reinforce(net: ListPolicy, cards: Cards, environment: Environment, config: A
     net.train()
     with OneThread():
         for step in range(c.steps):
-            for group in adam.param_groups:
-                group["lr"] = c.learning_rate * (1 - 0.9 * step / c.steps)
+            shorten_steps(adam, c.learning_rate, step / c.steps)
             rows = chance.integers(0, n, min(n, c.requests))
             owner = np.repeat(np.arange(len(rows)), c.tries)
             picks, log_p, _ = net.write(cards.take(rows), owner, c.length, drawn)

@@ -239,9 +239,35 @@ def test_a_stage_is_made_as_the_others_and_longer_lists_are_longer(model):
     assert stage.name == "re_ranking" and len(result.kept) == 25 and result.cost_mmac > 0
 
 
-def test_a_stage_without_a_model_is_refused():
+def test_a_stage_without_a_model_or_without_candidates_to_read_is_refused(model):
     with pytest.raises(ConfigError, match="LearnedStage.model must be a fitted re-ranker"):
         LearnedStage(MMRConfig(), catalogue())
+    with pytest.raises(ConfigError, match="LearnedStage.read must be"):
+        LearnedStage(MMRConfig(), catalogue(), model=model, read=0)
+
+
+def test_the_model_reads_the_best_and_the_rest_is_beyond_the_list(model):
+    candidates = ranked([50, 5, 40], seed=3)
+    score = candidates["rank_score"].copy()
+    score[7] = np.nan
+    candidates = candidates.with_columns(rank_score=score)
+    few = LearnedStage(FREE, catalogue(), model=model, read=20)(batch_of(3), candidates)
+    best = candidates.take(candidates.rank_by(np.nan_to_num(score, nan=-1e9)) < 20)
+    whole = LearnedStage(FREE, catalogue(), model=model)(batch_of(3), best)
+    assert (few.kept.item_row == whole.kept.item_row).all()
+    assert len(few.kept) + len(few.dropped) == 95 and few.cost_mmac == whole.cost_mmac
+    longer = LearnedStage(FREE, catalogue(), model=model, read=20)(batch_of(3, n=30), candidates)
+    assert longer.kept.counts().tolist() == [30, 5, 30]
+
+
+def test_many_requests_are_attended_in_blocks(models):
+    """What the processor's cache holds must not decide what is answered."""
+    cards = some_cards(30, 90, seed=4)  # 12 requests a block
+    assert len(list(cards.blocks())) == 3
+    for model in models.values():
+        together = model.lists(cards, want(cards)).order
+        alone = [model.lists(cards.take([b]), want(cards)[:1]).order[0] for b in range(30)]
+        assert (together == alone).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, -np.inf, np.inf])

@@ -9,7 +9,7 @@ from tests.bench import ml_loo
 def test_retrieval_of_the_last_film_reaches_what_is_known_to_be_reachable():
     if not ml_loo.folder().exists():
         pytest.skip(f"{ml_loo.folder()} is absent (shared data: MovieLens 100K)")
-    found = ml_loo.measure(seeds=(0,))
+    found = ml_loo.measure(seeds=(0, 1, 2))
     hit_rate = {name: scores["HR@10"] for name, scores in found.items()}
     ndcg = {name: scores["NDCG@10"] for name, scores in found.items()}
     assert hit_rate["popular"] == pytest.approx(0.086, abs=0.001)
@@ -20,7 +20,6 @@ def test_retrieval_of_the_last_film_reaches_what_is_known_to_be_reachable():
     assert hit_rate["item-CF, recent"] > hit_rate["item-CF, cosine"] + 0.03, (
         "films are rated in runs: what was rated just before says most"
     )
-    # one seed here, three in the bench (.1955 / .104 where .195 / .097 are known to be reachable):
-    # two tests of 943 are .002
-    assert hit_rate["sequential"] >= 0.185 and ndcg["sequential"] >= 0.097
+    # means of three seeds: two of the 943 users are .002, and single seeds reach .194 to .198
+    assert hit_rate["sequential"] >= 0.195 and ndcg["sequential"] >= 0.097
     assert hit_rate["two-tower"] >= 0.161 and ndcg["two-tower"] >= 0.085
