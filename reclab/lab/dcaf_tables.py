@@ -78,7 +78,8 @@ class Row:
 
 
 def upgrades(gain: Array, cost: Array, lam: float) -> Array:
-    """(n,) action of each request at the price: at least the cheapest, dearer where it pays."""
+    """(n,) action of each request at the price: at least the cheapest, dearer where it pays. A
+    model that predicts a constant leaves everybody at the cheapest."""
     return np.maximum(act(gain - gain[:, :1], cost - cost[0], lam), 0)
 
 
@@ -207,10 +208,10 @@ def gains(lab: Lab, split: str, aim: str = "value") -> dict[str, Array]:
 
 
 def frontiers(lab: Lab, aim: str = "value", split: str = "held_out") -> dict[str, Frontier]:
-    """Every policy's frontier and the quality factor's, judged by expectations; hindsight, which
-    is judged by a draw, has none."""
+    """Every policy's frontier, judged by expectations; hindsight's by the draw that it knows."""
     table = action_table(lab, split)
-    found = {FIXED: quality_factor(table, aim)}
+    drawn = judged_by(table, draws(table, DRAWS[0]))
+    found = {HINDSIGHT: frontier(getattr(drawn, aim), drawn), FIXED: quality_factor(table, aim)}
     for name, gain in gains(lab, split, aim).items():
         pays = name not in (KNOWABLE, TOLD)  # for reading the context
         found[name] = frontier(gain, table, table.costs.context_ms * pays)
@@ -236,8 +237,11 @@ def _rows(lab: Lab, aim: str) -> dict[str, Row]:
     table, today = action_table(lab, "tuning"), action_table(lab, "held_out")
     level = level_of(table, aim)
     before, now = gains(lab, "tuning", aim), gains(lab, "held_out", aim)
-    rows = {HINDSIGHT: _of_draws(today, level, aim)}
+    rows = {}
     for name, front in frontiers(lab, aim).items():
+        if name == HINDSIGHT:
+            rows[name] = _of_draws(today, level, aim)
+            continue
         rows[name] = read(front, today, level, aim)
         if name in before and name != SHUFFLED:
             spent = spends(before[name], now[name], today.costs.total_ms, level)

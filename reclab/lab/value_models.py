@@ -31,7 +31,11 @@ from reclab.lab.lab import Lab, Progress, progress_bar
 AIMS = ("value", "revenue")
 KINDS: dict[str, type[Estimator]] = {"linear": LinearValue, "network": MonotoneValue}
 SCALAR = "user × curve"
+TRUTH = "network, truth"
+"""taught by the tuning requests' true values, which no platform has: what the context can tell,
+had its teacher known everything"""
 BEST = "network, both"
+"""the one that lesson and load model use"""
 
 
 def exploration_log(lab: Lab, aim: str = "value", seed: int = 0) -> ExplorationLog:
@@ -55,39 +59,49 @@ def log_of(table: ActionTable, more: ActionTable, aim: str, seed: int) -> Explor
     )
 
 
-def fitted(log: ExplorationLog, aim: str = "value", seed: int = 0) -> dict[str, Estimator]:
-    """Every estimator from every kind of target. Money may fall with more computing, as ranking
-    looks for long views; its models are not held monotone."""
+def fitted(
+    table: ActionTable, more: ActionTable, aim: str = "value", seed: int = 0
+) -> dict[str, Estimator]:
+    """Every estimator from every kind of target, and a network that was told the truth. Money may
+    fall with more computing, as ranking looks for long views; its models are not monotone."""
     config = ValueConfig(monotone=aim == "value", seed=seed)
-    models = {
-        f"{name}, {target}": kind(replace(config, target=target)).fit(log)
-        for name, kind in KINDS.items()
-        for target in TARGETS
-    }
-    return models | {SCALAR: ScalarValue(replace(config, target="told")).fit(log)}
+    log, n = log_of(table, more, aim, seed), len(table)
+    silent = np.full(n, np.nan)
+    oracle = ExplorationLog(table.x, np.full(n, -1), silent, getattr(table, aim))
+    found = {}
+    for name, kind in _named().items():
+        target = name.partition(", ")[2]
+        told = target in ("", "truth")
+        model = kind(replace(config, target="told" if told else target))
+        found[name] = model.fit(oracle if target == "truth" else log)
+    return found
+
+
+def _named() -> dict[str, type[Estimator]]:
+    """The models by name, in order."""
+    named = {f"{name}, {target}": kind for name, kind in KINDS.items() for target in TARGETS}
+    return {**named, TRUTH: MonotoneValue, SCALAR: ScalarValue}
 
 
 def value_models(
     lab: Lab, aim: str = "value", progress: bool | Progress = True
 ) -> dict[str, Estimator]:
     """The fitted models by name, learned when first asked for (seconds, after the tables) and
-    kept: "linear, told" and so on; BEST names the one that lesson and load model use."""
+    kept: "linear, told" and so on."""
 
     def build(folder: Path) -> None:
         table, more = action_table(lab, "tuning", progress), logged_table(lab, progress)
         with progress_bar("value models", progress) as say:
             for n, one in enumerate(AIMS):
                 say(n / len(AIMS), one)
-                models = fitted(log_of(table, more, one, lab.seed), one, lab.seed)
+                models = fitted(table, more, one, lab.seed)
                 for i, model in enumerate(models.values()):
                     model.save(folder / one / str(i))
 
     modules = (value_model, value_network)
-    kind, version = f"value_models-{lab.scale}-{lab.seed}", table_version(lab, *modules)
-    folder = built(kind, version, build) / aim
-    names = [f"{name}, {target}" for name in KINDS for target in TARGETS] + [SCALAR]
-    kinds = [kind for kind in KINDS.values() for _ in TARGETS] + [ScalarValue]
-    return {n: k.load(folder / str(i)) for i, (n, k) in enumerate(zip(names, kinds, strict=True))}
+    name, version = f"value_models-{lab.scale}-{lab.seed}", table_version(lab, *modules)
+    folder = built(name, version, build) / aim
+    return {n: kind.load(folder / str(i)) for i, (n, kind) in enumerate(_named().items())}
 
 
 # ---- how wrong they are --------------------------------------------------------------------

@@ -15,7 +15,7 @@ from reclab.degradation_dcaf.actions import REFERENCE
 from reclab.lab import Lab
 from reclab.lab.action_values import action_table
 from reclab.lab.dcaf_tables import KNOWABLE, TOLD, Row, level_of, tables, text
-from reclab.lab.value_models import AIMS, BEST, KINDS, error_table, value_models
+from reclab.lab.value_models import AIMS, BEST, KINDS, TRUTH, error_table, value_models
 
 SEEDS = (0, 1, 2)
 COLUMNS = ("gain", "saved", "beyond", "clicks", "value", "revenue", "tail", "spent")
@@ -84,7 +84,7 @@ def main() -> None:
         print(text(found[0]))
         print(f"\n{aim}, seeds {SEEDS}: mean and half range")
         print(spread_table(found))
-        for name in (KNOWABLE, TOLD):
+        for name in (KNOWABLE, TOLD, TRUTH):
             share = [rows[BEST].saved / rows[name].saved for rows in found]
             print(f"{BEST} saves of what {name!r} saves: {mean_and_spread(np.array(share))[0]:.0%}")
     print("\nhow wrong the models are (seed 0): bias by action, r2 of the steps ± standard error")

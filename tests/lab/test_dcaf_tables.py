@@ -108,7 +108,8 @@ def test_nobody_beats_the_truth_and_hindsight_is_luck(lab):
 def test_money_is_a_table_of_its_own(lab):
     rows = tables.tables(lab, "revenue", progress=False)
     assert rows[KNOWABLE].gain >= max(r.gain for n, r in rows.items() if n != HINDSIGHT)
-    assert abs(rows[KNOWABLE].revenue) < 1e-4 or np.isnan(rows[KNOWABLE].revenue)
+    told = [r.revenue for r in rows.values() if not np.isnan(r.revenue)]
+    assert told and min(told) > -1e-4  # at equal money, or above where the cheapest earns more
 
 
 def test_the_log_has_one_outcome_a_request_and_none_of_logged_ones(lab, table):
