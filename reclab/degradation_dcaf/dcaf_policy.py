@@ -32,6 +32,7 @@ from reclab.degradation_dcaf.price import PriceConfig, RollingPrice
 
 CUTS = ("price", "action", "none")
 STILL = 0.01  # relative change of a budget that is not worth a new price
+TIES = 0.05  # how far apart the prices of requests are, as a share of lam
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,19 @@ class DCAF:
         self._starts, self._width = np.zeros(0, np.int64), 0
 
     def decide(self, now_ms: int, gain: Array) -> Array:
-        """(n,) int16: argmax over the levels below the cap of gain - lam cost, -1 where <= 0."""
+        """(n,) int16: argmax over the levels below the cap of gain - lam cost, -1 where <= 0. Each
+        request's lam is a little apart from the others', so that requests that are told alike do
+        not all change at one price; a model that says the same of everybody is like drawing lots.
+        """
         self.price.put(now_ms, gain)
         if not len(gain):
             return np.zeros(0, np.int16)
         if self.price.solved_ms is None:  # just begun
             return self._blind.decide(now_ms, gain)
-        levels, price = self._levels, np.float32(self.lam) * self.cost
-        worth = gain - price if levels == len(price) else gain[:, :levels] - price[:levels]
+        levels = self._levels
+        apart = np.float32(1) + np.float32(TIES) * (self._lots.draw(len(gain)) - np.float32(0.5))
+        price = (np.float32(self.lam) * apart)[:, None] * self.cost[:levels]
+        worth = gain[:, :levels] - price
         if self._share < 1.0:  # the uppermost level is for some
             worth[self._lots.draw(len(gain)) >= self._share, levels - 1] = -np.inf
         action = worth.argmax(1)

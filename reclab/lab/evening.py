@@ -65,7 +65,7 @@ class Knobs:
     safe: float = 0.75
     told: str = "learned"
     set_point: float = 0.8
-    proportional: float = 0.3
+    proportional: float = 0.1
     integral: float = 0.5
 
     def __post_init__(self) -> None:
@@ -168,9 +168,11 @@ class Evening:
         """How to make each policy, and which knobs it reads."""
         ladder, at = self.ladder(k.safe), self.ladder()
         gains = {"proportional": k.proportional, "integral": k.integral}
-        power = MaxPowerConfig(top=1.0, least=0.01, utilisation=k.set_point, **gains)
+        power = MaxPowerConfig(top=2.0, least=0.01, utilisation=k.set_point, **gains)
         usual = float(at.cost[at.usual])
-        own = replace(power, top=usual, least=0.01 * usual)
+        own = replace(
+            power, top=usual, least=0.01 * usual
+        )  # of a cost, where DCAF's is of the budget
         lines = _lines(k)
         price = (k.safe, k.told)
         return {

@@ -8,7 +8,7 @@ from reclab.core.errors import ConfigError, DataError
 from reclab.core.types import Request
 from reclab.degradation_dcaf.actions import Costs
 from reclab.degradation_dcaf.dcaf import act
-from reclab.degradation_dcaf.dcaf_policy import DCAF, DCAFConfig
+from reclab.degradation_dcaf.dcaf_policy import DCAF, TIES, DCAFConfig
 from reclab.degradation_dcaf.decision import DecisionConfig, DecisionService, Ladder, Measured
 from reclab.degradation_dcaf.load_model import LoadConfig, LoadModel
 from reclab.degradation_dcaf.policies import (
@@ -205,10 +205,25 @@ def test_dcaf_acts_at_its_price_and_gives_more_to_those_who_gain_more():
         dcaf.observe(measured(second, 3.0))
     gain = gains(3000, 7)
     action = dcaf.decide(31_000, gain)
-    assert (action == act(gain, dcaf.cost, dcaf.lam)).all()
+    low, high = (act(gain, dcaf.cost, dcaf.lam * (1 + off)) for off in (-TIES / 2, TIES / 2))
+    sure = low == high  # requests whose action is the same for a price a little apart
+    assert sure.mean() > 0.9 and (action[sure] == low[sure]).all()
     spend = np.append(LADDER.degraded, LADDER.cost)[action + 1].mean()
-    assert spend == pytest.approx(LADDER.budget(3 * SAFE), rel=0.1)
+    assert spend == pytest.approx(LADDER.budget(3 * SAFE), rel=0.12)  # 400 rows solved it
     assert gain[action == -1, 3].mean() < gain[action >= 0, 3].mean() / 2
+
+
+def test_a_model_that_says_the_same_of_everybody_still_keeps_the_servers_busy_and_safe():
+    """There is no price at which some act and others do not: the prices must be apart."""
+    dcaf, alike = DCAF(LADDER), np.tile(gains(1000, 7).mean(0), (500, 1))
+    used = []
+    for second in range(120):
+        action = dcaf.decide(1000 * second, alike)
+        spend = np.append(LADDER.degraded, LADDER.cost)[action + 1].mean()
+        used.append(2 * SAFE * spend / 1000)
+        dcaf.observe(measured(second, 2.0, cpu=used[-1], gpu=min(used[-1], 1.0)))
+    last = np.array(used[60:])
+    assert np.mean(last > 1) < 0.05 and last.mean() > 0.5
 
 
 @pytest.mark.parametrize("cut", ["price", "action"])
@@ -222,10 +237,10 @@ def test_max_power_brings_all_down_to_the_degraded_path_if_it_must(cut: str):
         shares.append(np.mean(action >= 0))
         dcaf.observe(measured(second, 0.9, gpu=1.0, failure=0.3))
     assert shares[0] > 0.6 and shares[-1] < 0.1
-    assert (np.diff(shares) <= 1e-9).all()
+    assert (np.diff(shares) <= 0.01).all()  # but for the lots of those near the price
     for second in range(40, 120):
         dcaf.observe(measured(second, 0.9, gpu=0.5))
-    assert np.mean(dcaf.decide(120_000, gains(500)) >= 0) >= shares[0]
+    assert np.mean(dcaf.decide(120_000, gains(500)) >= 0) >= shares[0] - 0.01
 
 
 def test_a_new_price_takes_over_what_max_power_has_cut():
