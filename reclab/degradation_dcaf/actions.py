@@ -66,6 +66,8 @@ ACTIONS = (
     _action(CHANNELS, 4000, 300),
     _action(CHANNELS, 4000, 1000),
 )
+"""on or near the upper hull of value over cost of some 120 settings, on the tuning day: two towers
+alone are enough for the steep part, other channels pay at the top"""
 REFERENCE = 7
 """position in ``ACTIONS`` of what everybody gets without DCAF: all channels and 300 ranked, as in
 the cascade's own defaults"""

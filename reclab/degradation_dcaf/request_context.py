@@ -5,8 +5,8 @@
     probe     the pre-ranker's scores of a thousand items spread over the catalogue, sorted:
               how good the head is for this user, and how fast it falls
 
-The value of computing is decided from these. Candidates of a first small retrieval told hardly
-more, and would have to be paid for; who the user is told less (both measured, lesson 04).
+The value of computing is decided from these. On the tuning day the candidates of a first small
+retrieval told hardly more, and that retrieval must be paid for; the user's numbers alone told less.
 
 Simplified: industry adds what the last answers of the session predicted, and what came of it.
 """

@@ -14,7 +14,17 @@ from reclab.degradation_dcaf import act
 from reclab.degradation_dcaf.actions import REFERENCE
 from reclab.lab import Lab
 from reclab.lab.action_values import action_table
-from reclab.lab.dcaf_tables import KNOWABLE, TOLD, Row, level_of, tables, text
+from reclab.lab.dcaf_tables import (
+    FIXED,
+    KNOWABLE,
+    TOLD,
+    Row,
+    frontiers,
+    level_of,
+    read,
+    tables,
+    text,
+)
 from reclab.lab.value_models import AIMS, BEST, KINDS, TRUTH, error_table, value_models
 
 SEEDS = (0, 1, 2)
@@ -55,6 +65,25 @@ def fixed_curve(lab: Lab) -> str:
     return "\n".join(lines)
 
 
+def by_reference(labs: list[Lab]) -> str:
+    """Cost saved at equal value against each level in turn: mean and half range over the seeds. A
+    level that a mix of others beats makes every policy look good, the quality factor too."""
+    names = (KNOWABLE, TOLD, BEST, FIXED)
+    saved = np.array([_saved(lab, names) for lab in labs])  # (seeds, levels, policies)
+    lines = [f"{'':30s}" + "".join(f"{name:>20}" for name in names)]
+    for j, level in enumerate(action_table(labs[0], "held_out").names):
+        cells = (mean_and_spread(saved[:, j, p]) for p in range(len(names)))
+        told = ("" if np.isnan(mean) else f"{mean:+.1%} ± {half:.1%}" for mean, half in cells)
+        lines.append(f"{level:30s}" + "".join(f"{cell:>20}" for cell in told))
+    return "\n".join(lines)
+
+
+def _saved(lab: Lab, names: tuple[str, ...]) -> list[list[float]]:
+    table, fronts = action_table(lab, "held_out"), frontiers(lab)
+    levels = range(len(table.names))
+    return [[read(fronts[name], table, j).saved for name in names] for j in levels]
+
+
 def _judged(table: object) -> tuple[Array, ...]:
     return tuple(getattr(table, name) for name in ("value", "clicks", "revenue", "tail"))
 
@@ -87,6 +116,8 @@ def main() -> None:
         for name in (KNOWABLE, TOLD, TRUTH):
             share = [rows[BEST].saved / rows[name].saved for rows in found]
             print(f"{BEST} saves of what {name!r} saves: {mean_and_spread(np.array(share))[0]:.0%}")
+    print("\nlong views: cost saved at equal value, by reference level")
+    print(by_reference(labs))
     print("\nhow wrong the models are (seed 0): bias by action, r2 of the steps ± standard error")
     for name, e in error_table(labs[0]).items():
         bias = " ".join(f"{x:+.2f}" for x in e.bias)
