@@ -52,13 +52,14 @@ class DegradationCacheConfig:
     """first rank of an answer that is kept: those before it are shown (2-101)"""
     last: int = 30
     """last rank that is kept (first ... 100)"""
-    ttl_s: float = 1800.0
-    """seconds until a user's list is forgotten (180-86 400)"""
+    ttl_s: float = 86_400.0
+    """seconds until a user's list is forgotten (180-259 200); minutes where things age fast, as
+    news do; on the simulated platform a list of yesterday keeps nine tenths of its value"""
 
     def __post_init__(self) -> None:
         check_int("DegradationCacheConfig.first", self.first, 1, 1000, "11")
         check_int("DegradationCacheConfig.last", self.last, self.first, 1000, "30")
-        check_float("DegradationCacheConfig.ttl_s", self.ttl_s, 0.001, 1e8, "1800")
+        check_float("DegradationCacheConfig.ttl_s", self.ttl_s, 0.001, 1e8, "86400")
 
 
 class Cached(NamedTuple):

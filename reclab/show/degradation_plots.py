@@ -11,10 +11,12 @@ import numpy as np
 import plotly.graph_objects as go
 
 from reclab.core.types import Array
+from reclab.degradation_dcaf.actions import REFERENCE
 from reclab.lab.action_values import ActionTable
 from reclab.lab.cached_answers import AGES_S, Page
 from reclab.lab.evening import Busy, Evening, Knobs
 from reclab.lab.surge import Run
+from reclab.lab.value_models import Errors
 from reclab.lab.value_study import Study
 from reclab.show.labels import label, text_table
 from reclab.show.theme import DASHES, MARKERS, PALETTE, Plot, figure, panels
@@ -29,7 +31,7 @@ def evening(run: Run) -> Plot:
         columns=3,
         height=270,
     )
-    minutes, some = run.seconds / 60, slice(None, None, 2)
+    minutes, some = (run.seconds / 60).round(2), slice(None, None, 2)
     lines = (run.qps / 1000, run.failure, run.p99_ms)
     for place, values in enumerate(lines):
         line = go.Scatter(x=minutes[some], y=values[some].round(3), mode="lines", name="p99")
@@ -119,6 +121,16 @@ def caps(found: Mapping[str, Array]) -> Plot:
     for i, (name, cap) in enumerate(found.items()):
         fig.add_trace(_line(np.arange(len(cap)), cap, name, i))
     return fig.update_yaxes(rangemode="tozero")
+
+
+def errors_table(found: Mapping[str, Errors]) -> str:
+    """How wrong each estimator is: off on average, and what it knows of each step's worth."""
+    rows = [("estimator", "off on average", "±", "R² of a step", "±")]
+    for name, e in found.items():
+        off, wide = e.bias[REFERENCE], e.bias_error[REFERENCE]
+        mean, spread = e.r2.mean(), float(np.sqrt((e.r2_error**2).mean()))
+        rows.append((name, f"{off:+.2f}", f"{wide:.2f}", f"{mean:+.3f}", f"{spread:.3f}"))
+    return text_table(rows)
 
 
 def policies_table(evening: Evening, names: Sequence[str], knobs: Knobs | None = None) -> str:

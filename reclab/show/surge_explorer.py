@@ -41,14 +41,14 @@ add_labels(
         "thresholds": ("thresholds", "规则阈值"),
         "overflow": ("random overflow", "随机溢出"),
         "quality factor": ("quality factor", "质量系数"),
-        "learned": ("reinforcement learning", "强化学习"),
+        "Q-learning": ("Q-learning", "强化学习"),
         "MaxPower": ("MaxPower alone", "仅 MaxPower"),
         "DCAF, no MaxPower": ("DCAF without MaxPower", "DCAF（无 MaxPower）"),
         "DCAF + MaxPower": ("DCAF + MaxPower", "DCAF + MaxPower"),
     }
 )
 SHOWN = ("never", "thresholds", "quality factor", "DCAF + MaxPower")
-THIN = 2  # every second tick is drawn
+THIN = 3  # every third tick is drawn
 PANELS = 5  # over time
 LEAST = 1e-4  # share of failures below which the plot draws them as this
 
@@ -193,7 +193,7 @@ def _over_time(result: Evenings, name: str) -> tuple[Any, list[Any]]:
     busiest = np.maximum(run.cpu, np.nan_to_num(run.gpu))
     value = run.value / np.maximum(run.qps, 1e-9) / result.evening.usual
     lines = [np.maximum(run.failure, LEAST), run.p99_ms, value, busiest, run.tail]
-    return run.seconds[some] / 60, [line[some].round(4) for line in lines]
+    return (run.seconds[some] / 60).round(2), [line[some].round(4) for line in lines]
 
 
 def _numbers(name: str, result: Evenings) -> list[Row]:

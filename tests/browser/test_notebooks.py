@@ -11,7 +11,11 @@ from typing import Any
 import pytest
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-NOTEBOOKS = ("demo/demo.ipynb", "notebooks/02_cascade/02_cascade.ipynb")
+NOTEBOOKS = (
+    "demo/demo.ipynb",
+    "notebooks/02_cascade/02_cascade.ipynb",
+    "notebooks/04_degradation_dcaf/04_degradation_dcaf.ipynb",
+)
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 THEMES = ("light", "dark")
