@@ -31,13 +31,15 @@ def evening(run: Run) -> Plot:
         columns=3,
         height=270,
     )
-    minutes, some = (run.seconds / 60).round(2), slice(None, None, 2)
+    minutes, some = np.float32(run.seconds / 60), slice(None, None, 2)
     lines = (run.qps / 1000, run.failure, run.p99_ms)
     for place, values in enumerate(lines):
-        line = go.Scatter(x=minutes[some], y=values[some].round(3), mode="lines", name="p99")
+        line = go.Scatter(x=minutes[some], y=np.float32(values[some]), mode="lines", name="p99")
         line.update(line_color=PALETTE[place], showlegend=place == 2)
         fig.add_trace(line, row=1, col=place + 1)
-    middle = go.Scatter(x=minutes[some], y=run.p50_ms[some].round(3), mode="lines", name="median")
+    middle = go.Scatter(
+        x=minutes[some], y=np.float32(run.p50_ms[some]), mode="lines", name="median"
+    )
     middle.update(line={"color": PALETTE[3], "dash": DASHES[1]})
     fig.add_trace(middle, row=1, col=3)
     fig.update_yaxes(tickformat=".0%", row=1, col=2)
@@ -147,7 +149,8 @@ def policies_table(evening: Evening, names: Sequence[str], knobs: Knobs | None =
 
 
 def _line(x: Sequence[Any] | Array, y: Array, name: str, i: int) -> go.Scatter:
-    line = go.Scatter(x=list(x), y=np.round(y, 4), mode="lines", name=label(name))
+    x = list(x) if isinstance(x, list) else np.float32(x)
+    line = go.Scatter(x=x, y=np.float32(y), mode="lines", name=label(name))
     marker = {"symbol": MARKERS[i % 8], "size": 8, "color": PALETTE[i % 8]}
     return line.update(line={"color": PALETTE[i % 8], "dash": DASHES[i % 8]}, marker=marker)
 

@@ -117,7 +117,9 @@ class PriceExplorer(Explorer):
             height=320,
         )
         for place, (name, (cost, value)) in enumerate(self._fronts().items(), 1):
-            line = go.Scatter(x=cost, y=value, mode="lines", name=label(name))
+            line = go.Scatter(
+                x=np.float32(cost), y=np.float32(value), mode="lines", name=label(name)
+            )
             line.update(line={"color": PALETTE[place], "dash": DASHES[place]}, legendgroup="fronts")
             fig.add_trace(line, row=1, col=1)
         for place in ((2, 1), (2, 2)):

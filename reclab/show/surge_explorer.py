@@ -193,7 +193,7 @@ def _over_time(result: Evenings, name: str) -> tuple[Any, list[Any]]:
     busiest = np.maximum(run.cpu, np.nan_to_num(run.gpu))
     value = run.value / np.maximum(run.qps, 1e-9) / result.evening.usual
     lines = [np.maximum(run.failure, LEAST), run.p99_ms, value, busiest, run.tail]
-    return (run.seconds[some] / 60).round(2), [line[some].round(4) for line in lines]
+    return np.float32(run.seconds[some] / 60), [np.float32(line[some]) for line in lines]
 
 
 def _numbers(name: str, result: Evenings) -> list[Row]:

@@ -30,7 +30,7 @@ def test_lines_are_those_of_the_policies_shown(explorer):
     explorer.set(height=6.0)
     run = explorer.evening.run("thresholds", Knobs(height=6.0))
     drawn = line(explorer, "thresholds", 3)
-    assert drawn.y == pytest.approx(np.maximum(run.cpu, run.gpu)[::THIN].round(4))
+    assert drawn.y == pytest.approx(np.maximum(run.cpu, run.gpu)[::THIN])
     dots = explorer.figure.data[explorer.index["all"][0]]
     assert len(dots.x) == len(SHOWN)
 
