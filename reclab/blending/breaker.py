@@ -46,7 +46,7 @@ class BreakerConfig:
 
     def recovery_ms(self, deadline_ms: float) -> float:
         """The longest time from a business's return to a closed breaker, while requests come: a
-        probe sent just before takes its whole deadline to fail, T passes, the next probes answer."""
+        probe sent just before takes its whole deadline to fail, T passes, the next ones answer."""
         return deadline_ms + self.open_ms + deadline_ms
 
 

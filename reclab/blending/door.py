@@ -18,7 +18,7 @@ from typing import Any
 from reclab.core.types import Request
 
 Serve = Callable[[Sequence[Request], float, Callable[[], None]], Sequence[Any]]
-"""(requests, when the first came in ms, call this when the businesses have been asked) -> answers"""
+"""(requests, when the first came (ms), called when the businesses have been asked) -> answers"""
 
 
 @dataclass

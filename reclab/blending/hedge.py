@@ -1,7 +1,7 @@
-"""Hedging (对冲请求): a call that takes longer than most is sent a second time; the first answer wins.
+"""Hedging (对冲请求): a call that takes longer than most is sent again; the first answer wins.
 
     sent again after   q(latency of the latest calls), 0.95: one call in twenty
-    budget             every call earns s of a second one: at most s more load, also when all are slow
+    budget             every call earns s of a second one: never more than s of extra load
 
 Reference: Dean and Barroso, The Tail at Scale, CACM 2013.
 

@@ -68,7 +68,7 @@ def encode_offers(offers: Offers) -> Offered:
 
 
 def decode_offers(offered: Offered, n_requests: int, who: str) -> Offers:
-    """The answer to ``n_requests``; ``DataError`` for another version or lengths that do not fit."""
+    """The answer to ``n_requests``; ``DataError`` for another version or wrong lengths."""
     check_version(offered.version, who)
     if len(offered.count) != n_requests:
         raise DataError(f"{who} answered {len(offered.count)} requests, asked were {n_requests}")

@@ -107,7 +107,7 @@ class LastResort:
         check(len(self.rows) >= LONGEST, "last-resort pool", len(self.rows), enough, good)
 
     def fill(self, rows: Array, n: int) -> Array:
-        """(k,) rows of a page -> (n,): those, cut to n, then the pool's first that are not there."""
+        """(k,) rows of a page -> (n,): those, cut to n, then the pool's first others."""
         if len(rows) >= n:
             return rows[:n]
         have = {*rows.tolist()}
