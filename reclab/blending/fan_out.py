@@ -16,8 +16,10 @@ from queue import Empty, SimpleQueue
 
 import numpy as np
 
+from reclab.blending.blending_pb2 import Ask
 from reclab.blending.experiment import Arm
 from reclab.blending.lane import Attempt, Call, Lane
+from reclab.blending.messages import encode_ask
 from reclab.blending.rpc import Read
 from reclab.core.stage import StageResult
 from reclab.core.types import Array, Candidates, Request
@@ -37,6 +39,15 @@ class Visit:
     on_sent: Callable[[], None] = lambda: None
     calls: list[Call] = field(default_factory=list)
     arrived: "SimpleQueue[tuple[Call, Attempt, Read]]" = field(default_factory=SimpleQueue)
+    _asks: dict[tuple[bytes, int], Ask] = field(default_factory=dict)
+
+    def send(self, call: Call) -> None:
+        """Begin an attempt. The same message goes to all who are asked for the same."""
+        key = call.rows.tobytes(), call.lane.k
+        if key not in self._asks:
+            mine = [self.requests[row] for row in call.rows.tolist()]
+            self._asks[key] = encode_ask(mine, call.lane.k)
+        call.lane.send(call, self._asks[key], self.arrived)
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,7 @@ class Dispatch:
                 call = lane.open_call(rows, visit.began_ms + self.limit_ms[lane.name])
                 visit.calls.append(call)
                 if call.waiting:
-                    lane.send(call, visit.requests, visit.arrived)
+                    visit.send(call)
         visit.on_sent()
         refused = [call.lane.name for call in visit.calls if not call.waiting]
         notes = (f"not asked, circuit breaker open: {', '.join(refused)}",) if refused else ()
@@ -114,7 +125,7 @@ def wait(visit: Visit, enough: float, grace_ms: float, now_ms: Callable[[], floa
             elif now >= close_ms:
                 call.leave(now)
             elif now >= call.hedge_ms and call.lane.hedge.spend():
-                call.lane.send(call, visit.requests, visit.arrived)
+                visit.send(call)
         ahead = [min(call.limit_ms, close_ms, _future(call.hedge_ms, now)) for call in waiting]
         _take_next(visit, min(ahead) - now, now_ms)
 

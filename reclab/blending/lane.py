@@ -8,17 +8,18 @@ Reference: Dean and Barroso, The Tail at Scale, CACM 2013.
 Simplified: industry also limits how many calls a business may have under way (a bulkhead).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from threading import Lock
 
+from reclab.blending.blending_pb2 import Ask
 from reclab.blending.breaker import HALF_OPEN, Breaker
 from reclab.blending.contract import CallFailed, CallLate, Offers
 from reclab.blending.hedge import Hedge
 from reclab.blending.rpc import Client, Read
 from reclab.blending.trace import FAILED, HEDGED, LATE, NOT_ASKED, OK, CallTrace
-from reclab.core.types import Array, Request
+from reclab.core.types import Array
 
 UNUSABLE = 0.5  # of an answer's candidates: with more of them bad, the business has failed
 
@@ -154,10 +155,7 @@ class Lane:
         return Call(self, rows, limit_ms, ticket, probe=self.breaker.state == HALF_OPEN)
 
     def send(
-        self,
-        call: Call,
-        requests: Sequence[Request],
-        arrived: "SimpleQueue[tuple[Call, Attempt, Read]]",
+        self, call: Call, ask: Ask, arrived: "SimpleQueue[tuple[Call, Attempt, Read]]"
     ) -> None:
         """Begin an attempt; what comes back is put into ``arrived``, and if nobody waits for it any
         more, only the breaker hears of it."""
@@ -170,8 +168,7 @@ class Lane:
             if call.is_left:
                 call.settle(_went_well(read), self.now_ms())
 
-        mine = [requests[row] for row in call.rows.tolist()]
-        attempt.cancel = self.client.begin(mine, self.k, call.limit_ms - now, done)
+        attempt.cancel = self.client.begin(ask, call.limit_ms - now, done)
 
     def left(self, call: Call) -> None:
         """A call that is still under way and that nobody waits for."""

@@ -94,26 +94,22 @@ class Router:
         self.config = c = config or RouterConfig()
         self.names = tuple(client.name for client in clients)
         _check_names(self.names, c, experiment)
-        self.index, self.last_resort, self.blend = index, LastResort(pool, index), blend
+        self.index, self.last_resort = index, LastResort(pool, index)
         self.experiment, self.degradation, self.degraded = experiment, degradation, degraded
         self.now_ms = now_ms
         self.lanes = [
             Lane(client, c.n_offers, Breaker(c.breaker, now_ms), Hedge(c.hedge), now_ms)
             for client in clients
         ]
+        limits = {name: c.limit_ms(name) for name in self.names}
+        self.steps = steps(self.lanes, limits, index.rows, blend, c.enough, c.grace_ms, now_ms)
+        """the boxes of figure 2.1, in order"""
         self._door = Door(self._serve, c.most)
 
     @property
     def breakers(self) -> dict[str, Breaker]:
         """Each business's circuit breaker: ``state`` and ``history``."""
         return {lane.name: lane.breaker for lane in self.lanes}
-
-    def steps(self) -> list:
-        """The boxes of figure 2.1, in order."""
-        c = self.config
-        limits = {name: c.limit_ms(name) for name in self.names}
-        rows_of = self.index.rows
-        return steps(self.lanes, limits, rows_of, self.blend, c.enough, c.grace_ms, self.now_ms)
 
     def recommend(self, request: Request) -> tuple[Slate, RouterTrace]:
         """The page for one request, and how it came about."""
@@ -167,7 +163,7 @@ class Router:
     ) -> list[tuple[Slate, RouterTrace]]:
         arms = self._arms(requests)
         visit = Visit(tuple(requests), began_ms, arms, on_sent)
-        kept, trace = run(self.steps(), visit, len(requests))
+        kept, trace = run(self.steps, visit, len(requests))
         slates, filled = self._pages(requests, kept)
         calls = tuple(one for call in visit.calls for one in call.trace(began_ms))
         trace, c = replace(trace, notes=notes + trace.notes), self.config

@@ -46,7 +46,7 @@ class Client(Protocol):
     name: str
 
     def begin(
-        self, requests: Sequence[Request], k: int, left_ms: float, done: Callable[[Read], None]
+        self, ask: Ask, left_ms: float, done: Callable[[Read], None]
     ) -> Callable[[], object]: ...
 
     def close(self) -> None: ...
@@ -93,25 +93,23 @@ class Local:
         while job := self._jobs.get():
             job()
 
-    def begin(
-        self, requests: Sequence[Request], k: int, left_ms: float, done: Callable[[Read], None]
-    ) -> Callable[[], object]:
+    def begin(self, ask: Ask, left_ms: float, done: Callable[[Read], None]) -> Callable[[], object]:
         """Put the call into the queue of the threads."""
         given_up = Event()
-        deadline, ask = Deadline(left_ms, given_up.is_set), encode_ask(requests, k)
+        deadline = Deadline(left_ms, given_up.is_set)
 
         def job() -> None:
-            done(self._call(ask, deadline, len(requests)))
+            done(self._call(ask, deadline))
 
         self._jobs.put(job)
         return given_up.set
 
-    def _call(self, ask: Ask, deadline: Deadline, n: int) -> Read:
+    def _call(self, ask: Ask, deadline: Deadline) -> Read:
         try:
             offered = answer(self.business, ask, deadline)
         except Exception as error:  # whatever a business raises stays the business's
             return _raises(_as_failure(error, self.name))
-        return lambda: _decoded(offered, n, self.name)
+        return lambda: _decoded(offered, len(ask.user_id), self.name)
 
     def close(self) -> None:
         """Let the threads end when they are done."""
@@ -166,13 +164,11 @@ class Remote:
         self._channels = [grpc.insecure_channel(address, OPTIONS) for address in addresses]
         self._stubs = [BusinessStub(channel) for channel in self._channels]
 
-    def begin(
-        self, requests: Sequence[Request], k: int, left_ms: float, done: Callable[[Read], None]
-    ) -> Callable[[], object]:
+    def begin(self, ask: Ask, left_ms: float, done: Callable[[Read], None]) -> Callable[[], object]:
         """Send the call."""
-        ask, at = encode_ask(requests, k), next(self._turn) % len(self._stubs)
+        at, n = next(self._turn) % len(self._stubs), len(ask.user_id)
         future = self._stubs[at].Offer.future(ask, timeout=max(left_ms, 0.0) / 1000)
-        future.add_done_callback(lambda call: done(lambda: self._read(call, len(requests), at)))
+        future.add_done_callback(lambda call: done(lambda: self._read(call, n, at)))
         return future.cancel
 
     def _read(self, call: grpc.Future, n: int, at: int) -> Offers:
@@ -195,7 +191,7 @@ class Remote:
 def call(client: Client, requests: Sequence[Request], k: int, timeout_ms: float) -> Offers:
     """One call, waited for: for lessons and tests. Raises ``CallFailed`` or ``CallLate``."""
     came: SimpleQueue[Read] = SimpleQueue()
-    cancel = client.begin(requests, k, timeout_ms, came.put)
+    cancel = client.begin(encode_ask(requests, k), timeout_ms, came.put)
     try:
         # a business in this process may hang; one behind gRPC is ended by gRPC at its deadline
         return came.get(timeout=timeout_ms / 1000 + 0.5)()
