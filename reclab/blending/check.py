@@ -28,7 +28,6 @@ REASONS = (
     "offered by another business",
 )
 UNKNOWN, NO_NUMBER, OVER, TWICE, ELSEWHERE = range(len(REASONS))
-NOT_SAID = ("request_row", "item_id", "business", "place")  # whole numbers
 
 
 def reason_of(candidates: Candidates, limit: Array, said: Array) -> Array:
@@ -57,13 +56,14 @@ def reason_of(candidates: Candidates, limit: Array, said: Array) -> Array:
 def finite(visit: Visit, candidates: Candidates, lanes: Sequence[Lane]) -> Array:
     """(n,) whether all numbers that a candidate's business gave are finite; NaN in a column that it
     does not have is no fault."""
-    fine = np.isfinite(candidates["score"])
-    place = {lane.name: n for n, lane in enumerate(lanes)}
-    for call in visit.calls:
-        if call.offers is not None and call.offers.columns:
+    known = {name: np.isfinite(values) for name, values in candidates.columns.items()}
+    fine, place = known["score"], {lane.name: n for n, lane in enumerate(lanes)}
+    some = [name for name, values in known.items() if not values.all()]
+    for call in visit.calls if some else []:
+        if call.offers is not None:
             mine = candidates["business"] == place[call.lane.name]
             for name in call.offers.columns:
-                fine &= ~mine | np.isfinite(candidates[name])
+                fine = fine & (~mine | known[name])
     return fine
 
 
@@ -82,7 +82,8 @@ class Check:
         self._judge(visit, business, reason)
         lost = reason >= 0
         dropped = candidates.take(lost).with_columns(reason=reason[lost])
-        return StageResult(candidates.take(~lost), dropped, REASONS)
+        kept = candidates.take(~lost) if lost.any() else candidates
+        return StageResult(kept, dropped, REASONS)
 
     def _judge(self, visit: Visit, business: Array, reason: Array) -> None:
         """The share of bad candidates of every answer: another business's claim to an item is not

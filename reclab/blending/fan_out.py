@@ -156,10 +156,11 @@ def _united(
     if not parts:
         names = ["request_row", "item_id", "business", "place", "score"]
     joined = {name: _join(name, parts) for name in names}
-    order = np.argsort(joined["request_row"], kind="stable")
-    columns = {name: values[order] for name, values in joined.items()}
-    request_row = columns.pop("request_row")
-    return Candidates(n_requests, request_row, rows_of(columns["item_id"]), columns)
+    if n_requests > 1:
+        order = np.argsort(joined["request_row"], kind="stable")
+        joined = {name: values[order] for name, values in joined.items()}
+    request_row = joined.pop("request_row")
+    return Candidates(n_requests, request_row, rows_of(joined["item_id"]), joined)
 
 
 DTYPES = {"request_row": np.int64, "item_id": np.int64, "business": np.int8, "place": np.int32}
