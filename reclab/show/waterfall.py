@@ -9,24 +9,25 @@ Simplified: a tracing system draws it from spans that every service reports, of 
 import plotly.graph_objects as go
 
 from reclab.blending.trace import OUTCOMES, CallTrace, RouterTrace
+from reclab.core.types import StageTrace
 from reclab.show.labels import add_labels, label
 from reclab.show.theme import PALETTE, TEXT, Plot, figure
 
 add_labels(
     {
-        "ok": ("ok", "成功"),
-        "late": ("late", "超时"),
-        "failed": ("failed", "失败"),
-        "open": ("not asked: breaker open", "熔断，未调用"),
-        "hedged": ("overtaken by the second call", "被对冲请求取代"),
+        "call ok": ("ok", "成功"),
+        "call late": ("late", "超时"),
+        "call failed": ("failed", "失败"),
+        "call open": ("not asked: breaker open", "熔断，未调用"),
+        "call hedged": ("overtaken by the second call", "被对冲请求取代"),
         "second call": ("second call", "对冲请求"),
         "the router": ("the Router", "路由服务"),
         "deadline": ("deadline", "截止时间"),
         "ms since the request came": ("ms since the request came", "距请求到达（毫秒）"),
-        "dispatch": ("dispatch", "请求分发"),
-        "answers": ("waiting for answers", "等待应答"),
-        "check": ("check", "结果校验"),
-        "blend": ("blend", "混排"),
+        "step dispatch": ("dispatch", "请求分发"),
+        "step answers": ("waiting for answers", "等待应答"),
+        "step check": ("check", "结果校验"),
+        "step blend": ("blend", "混排"),
         "short_video": ("short video", "短视频"),
         "image_text": ("image-text", "图文"),
     }
@@ -47,11 +48,11 @@ def waterfall(trace: RouterTrace, title: str = "") -> Plot:
         if outcome in trace.outcomes()
     ]
     height = 110 + 26 * (len(trace.calls) + len(trace.steps.stages))
-    words = ", ".join(f"{label(name)} {n}" for name, n in trace.outcomes().items()) or "-"
+    words = ", ".join(f"{_how(name)} {n}" for name, n in trace.outcomes().items()) or "-"
     alt = f"waterfall: {words}; {trace.ms:.0f} of {trace.deadline_ms:g} ms"
     axis = label("ms since the request came")
     fig = figure(*bars, _steps(trace, thin), title=title, x=axis, height=height, alt=alt)
-    rows = [*map(_row, trace.calls), *(label(stage.name) for stage in trace.steps.stages)]
+    rows = [*map(_row, trace.calls), *(_step(stage) for stage in trace.steps.stages)]
     fig.update_yaxes(categoryorder="array", categoryarray=rows[::-1], ticks="")
     fig.update_xaxes(range=[0, end * 1.05])
     fig.add_vline(
@@ -63,10 +64,17 @@ def waterfall(trace: RouterTrace, title: str = "") -> Plot:
     return fig.update_layout(barmode="overlay", bargap=0.3)
 
 
+def _how(outcome: str) -> str:
+    return label(f"call {outcome}")
+
+
+def _step(stage: StageTrace) -> str:
+    return label(f"step {stage.name}")
+
+
 def _row(call: CallTrace) -> str:
-    return (
-        f"{label(call.business)}: {label('second call')}" if call.second else label(call.business)
-    )
+    name = label(call.business)
+    return f"{name}: {label('second call')}" if call.second else name
 
 
 def _bar(calls: list[CallTrace], outcome: str, thin: float) -> go.Bar:
@@ -75,8 +83,8 @@ def _bar(calls: list[CallTrace], outcome: str, thin: float) -> go.Bar:
         base=[call.begin_ms for call in calls],
         x=[max(call.end_ms - call.begin_ms, thin) for call in calls],
         orientation="h",
-        name=label(outcome),
-        text=[label(outcome)] * len(calls),
+        name=_how(outcome),
+        text=[_how(outcome)] * len(calls),
         hovertext=[
             f"{call.end_ms - call.begin_ms:.1f} ms, {call.n_offers} {label('candidates')}"
             + (f"<br>{call.note}" if call.note else "")
@@ -93,7 +101,7 @@ def _steps(trace: RouterTrace, thin: float) -> go.Bar:
     stages = trace.steps.stages
     begin = [trace.ms - sum(stage.ms for stage in stages[n:]) for n in range(len(stages))]
     return go.Bar(
-        y=[label(stage.name) for stage in stages],
+        y=[_step(stage) for stage in stages],
         base=[max(ms, 0.0) for ms in begin],
         x=[max(stage.ms, thin) for stage in stages],
         orientation="h",

@@ -1,5 +1,5 @@
-"""A storm: many callers at once, in a closed loop, while businesses are killed, hung, and replaced by
-releases that return garbage. What every page was, and how long it took."""
+"""A storm: many callers at once, in a closed loop, while businesses are killed, hung, and replaced
+by releases that return garbage. What every page was, and how long it took."""
 
 import threading
 import time
