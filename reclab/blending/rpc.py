@@ -13,7 +13,7 @@ Simplified: industry adds TLS, load balancing and service discovery; here addres
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import Protocol
 
@@ -193,7 +193,10 @@ def call(client: Client, requests: Sequence[Request], k: int, timeout_ms: float)
     came: SimpleQueue[Read] = SimpleQueue()
     cancel = client.begin(encode_ask(requests, k), timeout_ms, came.put)
     try:
-        # a business in this process may hang; one behind gRPC is ended by gRPC at its deadline
-        return came.get(timeout=timeout_ms / 1000 + 0.5)()
+        # gRPC ends a call at its deadline; a business in this process may hang for longer
+        read = came.get(timeout=timeout_ms / 1000 + 0.1)
+    except Empty:
+        raise CallLate(f"business {client.name!r}: no answer in {timeout_ms:g} ms") from None
     finally:
         cancel()
+    return read()

@@ -10,8 +10,10 @@ Simplified: industry runs it in a container, with health checks and metrics besi
 
 import argparse
 import importlib
+import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Thread
@@ -50,8 +52,11 @@ def start_server(business: Business, port: int = 0, workers: int = 4) -> tuple[g
 
 
 def _leave_with_owner(leave: Event) -> None:
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 4096):  # not sys.stdin.read: it holds a lock at the exit
+        pass
     leave.set()
+    time.sleep(2.0)
+    os._exit(0)  # still opening the business, or hung: nobody waits for it any more
 
 
 def main() -> None:
