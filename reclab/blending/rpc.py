@@ -32,8 +32,8 @@ OPTIONS = (
     ("grpc.max_receive_message_length", 8 << 20),
     # gRPC's own pause between two attempts to connect grows to two minutes; the breaker decides.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 2000),  # despite its name: how long one attempt may take
     # two processes on one port would share its calls
     ("grpc.so_reuseport", 0),
 )
