@@ -1,6 +1,7 @@
 """Circuit breaker (熔断器): who fails again and again is left alone for a while, then tried.
 
-    closed      asked as always;   open at once when failures / calls >= f over the latest w calls
+    closed      asked as always;   open at once when failures / calls >= f over the latest w calls,
+                or r calls in a row have failed
     open        not asked at all;  half-open after T ms
     half-open   n calls probe it;  all well: closed,  one fails: open for T ms again
 
@@ -32,6 +33,8 @@ class BreakerConfig:
     """calls before it may open (1 ... window)"""
     failure: float = 0.5
     """f, share of failed calls at which it opens (0.2-0.8)"""
+    in_a_row: int = 5
+    """r, failed calls in a row at which it opens: finds one that hangs sooner (2-10)"""
     open_ms: float = 1000.0
     """T, ms until it is tried again (500-30 000)"""
     probes: int = 2
@@ -41,6 +44,7 @@ class BreakerConfig:
         check_int("BreakerConfig.window", self.window, 1, 10_000, "20")
         check_int("BreakerConfig.least", self.least, 1, self.window, "5")
         check_float("BreakerConfig.failure", self.failure, 0.01, 1.0, "0.5")
+        check_int("BreakerConfig.in_a_row", self.in_a_row, 1, 10_000, "5")
         check_float("BreakerConfig.open_ms", self.open_ms, 1.0, 1e6, "1000")
         check_int("BreakerConfig.probes", self.probes, 1, 100, "2")
 
@@ -76,6 +80,7 @@ class Breaker:
         self._since_ms = now_ms()
         self._results: deque[bool] = deque(maxlen=self.config.window)
         self._out = 0  # probes sent in this turn
+        self._row = 0  # failures in a row
 
     @property
     def state(self) -> str:
@@ -106,18 +111,22 @@ class Breaker:
             if ticket != self._turn or self._state == OPEN:
                 return
             self._results.append(ok)
+            self._row = 0 if ok else self._row + 1
             now, failed = self.now_ms(), self._results.count(False)
             if self._state == HALF_OPEN:
                 if failed:
                     self._move(OPEN, now)
                 elif len(self._results) >= self.config.probes:
                     self._move(CLOSED, now)
-            elif len(self._results) >= self.config.least:
-                if failed >= self.config.failure * len(self._results):
-                    self._move(OPEN, now)
+            elif self._row >= self.config.in_a_row or self._too_many(failed):
+                self._move(OPEN, now)
+
+    def _too_many(self, failed: int) -> bool:
+        n = len(self._results)
+        return n >= self.config.least and failed >= self.config.failure * n
 
     def _move(self, state: str, now: float) -> None:
         self._state, self._since_ms = state, now
-        self._turn, self._out = self._turn + 1, 0
+        self._turn, self._out, self._row = self._turn + 1, 0, 0
         self._results.clear()
         self.history.append((now, state))

@@ -17,10 +17,12 @@ from tests.blending.small import N_USERS
 
 @dataclass
 class Storm:
-    """``callers`` threads, each asking for the next page when it has got one."""
+    """``callers`` threads, each asking for the next page when it has got one, and ``pause_s`` have
+    passed."""
 
     router: Router
     callers: int
+    pause_s: float = 0.0
     pages: list[tuple[float, float, bool, int]] = field(default_factory=list)
     """(end in ms, ms taken, ten different known items, of them from the pool)"""
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -43,6 +45,7 @@ class Storm:
     def _call(self, caller: int) -> None:
         user = caller
         while not self._stop.is_set():
+            time.sleep(self.pause_s)
             user = (user + self.callers) % N_USERS
             began = monotonic_ms()
             try:

@@ -67,7 +67,7 @@ def test_a_few_failures_among_many_calls_do_not_open_it(breaker: Breaker):
 
 
 def test_only_the_latest_calls_are_judged(breaker: Breaker):
-    calls(breaker, *[True] * 100, *[False] * 4)
+    calls(breaker, *[True] * 100, *[False] * 2, True, *[False] * 2)
     assert breaker.state == "closed"  # four of the latest ten
     calls(breaker, False)
     assert breaker.state == "open"
@@ -143,9 +143,24 @@ def test_many_threads_lose_no_state():
         assert after in follows.get(before, {"open"})
 
 
+def test_failures_in_a_row_open_it_however_well_it_did_before(now: Now):
+    breaker = Breaker(BreakerConfig(window=100, in_a_row=3), now)
+    calls(breaker, *[True] * 100, False, False, True, False, False)
+    assert breaker.state == "closed"
+    calls(breaker, False)
+    assert breaker.state == "open"
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("window", 0), ("least", 21), ("failure", 0.0), ("open_ms", float("nan")), ("probes", 0)],
+    [
+        ("window", 0),
+        ("least", 21),
+        ("in_a_row", 0),
+        ("failure", 0.0),
+        ("open_ms", float("nan")),
+        ("probes", 0),
+    ],
 )
 def test_a_setting_out_of_range_is_named(setting: str, value: float):
     with pytest.raises(ConfigError, match=f"BreakerConfig.{setting} must .*typical"):
