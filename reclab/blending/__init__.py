@@ -1,0 +1,23 @@
+"""§2.1 Blending (混合推荐系统): one door, many businesses, one page. Figure 2.1 as files:
+
+    server                                                        (the app's back end)
+      │ 1  request                                    ▲ 5  page of ten, always
+      ▼                                               │
+    router.py  door.py (who comes together goes together)        experiment.py  traffic split
+      │        asks core.protocols.Degradation: 1 = the degraded path answers
+      │ 2  in parallel, each with a deadline          │
+      ▼                                               │
+    fan_out.py ─► lane.py, one a business             │
+      │           breaker.py  who fails is left alone │
+      │           hedge.py    who is slow is asked twice
+      │                                               │
+      │ rpc.py  messages.py  blending.proto           │ page.py  weave, or any blending function;
+      │   in this process, or servers.py ─► serve.py, │          last-resort pool
+      │   one process a business                      │
+      ▼                                               │
+    businesses (contract.py) ─ 3  candidates ─► check.py ─ 4  one set, checked
+                                                  dropped with reasons
+
+``pipeline.py`` is the list of the steps as code; ``trace.py`` is what happened, call by call, for
+the waterfall in ``reclab.show``; ``generate.py`` writes the code of blending.proto anew.
+"""

@@ -22,6 +22,7 @@ BENCHES = {
     "ml_loo": "each user's last film on MovieLens-100K (needs the data)",
     "ml100k": "AUC on MovieLens-100K (needs the data)",
     "dcaf": "the price of computing beside HiGHS, up to a million requests",
+    "router": "200 concurrent pages on real processes: faults, recovery; overhead in one process",
     "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",
     "train_speed": "training beside another library's models (needs it and the data)",
     "sequence": "what the behaviour sequence is worth on the simulated platform, three seeds",

@@ -55,7 +55,7 @@ def weather(
 def test_a_small_storm():
     breaker = BreakerConfig(in_a_row=2, open_ms=300, probes=1)
     config = RouterConfig(deadline_ms=400, finish_ms=40, breaker=breaker)
-    weather(NAMES[:4], 16, 0.8, config, pause_s=0.02)
+    weather(NAMES[:4], 12, 0.6, config, pause_s=0.05)
 
 
 @pytest.mark.slow
