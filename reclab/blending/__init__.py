@@ -4,7 +4,7 @@
       │ 1  request                                    ▲ 5  page of ten, always
       ▼                                               │
     router.py  door.py (who comes together goes together)        experiment.py  traffic split
-      │        asks core.protocols.Degradation: 1 = the degraded path answers
+      │  guard.py  asks core.protocols.Degradation: 1 = the degraded path answers
       │ 2  in parallel, each with a deadline          │
       ▼                                               │
     fan_out.py ─► lane.py, one a business             │
@@ -19,5 +19,6 @@
                                                   dropped with reasons
 
 ``pipeline.py`` is the list of the steps as code; ``trace.py`` is what happened, call by call, for
-the waterfall in ``reclab.show``; ``generate.py`` writes the code of blending.proto anew.
+the waterfall in ``reclab.show``; ``generate.py`` writes the code of blending.proto anew. This file
+imports nothing, so that a server's process loads only what it serves.
 """

@@ -1,8 +1,9 @@
 """The door: requests that come while others are being sent go on together.
 
     a request finds the door free     it goes at once, alone
-    it finds it taken                 it waits, at most until the door is free again, and then all
-                                      who wait go through together, as one batch, led by the first
+    it finds it taken                 it waits until the door is free again, and then all who wait
+                                      go through together, as one batch, led by the first
+    two groups or more are inside     the first of the next waits g ms for company
 
 So a quiet hour has no added delay, and a busy one asks each business once for many pages.
 Reference: flat combining; Hendler, Incze, Shavit, Tzafrir, SPAA 2010.
@@ -10,6 +11,7 @@ Reference: flat combining; Hendler, Incze, Shavit, Tzafrir, SPAA 2010.
 Simplified: industry's serving systems batch at the model, where it matters most.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event, Lock
@@ -19,6 +21,8 @@ from reclab.core.types import Request
 
 Serve = Callable[[Sequence[Request], float, Callable[[], None]], Sequence[Any]]
 """(requests, when the first came (ms), called when the businesses have been asked) -> answers"""
+
+CROWD = 2  # groups inside, from which on company is waited for
 
 
 @dataclass
@@ -34,10 +38,12 @@ class Ticket:
 
 
 class Door:
-    """``pass_through`` from any thread. At most ``most`` requests go together."""
+    """``pass_through`` from any thread. At most ``most`` requests go together; ``gather_ms`` is how
+    long company is waited for while others are inside."""
 
-    def __init__(self, serve: Serve, most: int) -> None:
-        self.serve, self.most = serve, most
+    def __init__(self, serve: Serve, most: int, gather_ms: float = 0.0) -> None:
+        self.serve, self.most, self.gather_ms = serve, most, gather_ms
+        self._inside = 0
         self._waiting: list[Ticket] = []  # its first one leads
         self._lock, self._gate = Lock(), Lock()
 
@@ -61,7 +67,10 @@ class Door:
         free = Once(self._gate.release)
         group: list[Ticket] = []
         try:
+            if self._inside >= CROWD and len(self._waiting) < self.most:
+                time.sleep(self.gather_ms / 1000)
             with self._lock:
+                self._inside += 1
                 group, self._waiting = self._waiting[: self.most], self._waiting[self.most :]
                 if self._waiting:
                     self._waiting[0].leads = True
@@ -74,6 +83,8 @@ class Door:
                 ticket.error = error
         finally:
             free()
+            with self._lock:
+                self._inside -= bool(group)
             for ticket in group:
                 ticket.wake.set()
 

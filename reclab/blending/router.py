@@ -7,8 +7,11 @@ again and again is not asked for a while, bad candidates are dropped, and what i
 the last-resort pool. When the decision service raises its flag, the degraded path answers.
 Chapter 2, section 2.1, figure 2.1.
 
-    policies   decision service fails: live path      degraded path fails: last-resort pool
-               blending function fails: weave         business fails: the others, then the pool
+    what fails or is late    what takes its place         awaited
+    a business               the others, then the pool    until its deadline      each behind its
+    the decision service     the live path                flag_ms                 circuit breaker
+    the degraded path        the pool                     until the deadline
+    the blending function    weave                        (it runs in the Router: keep it short)
 
 Simplified: industry runs many Routers behind a load balancer, and limits each caller's rate.
 """
@@ -19,10 +22,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from reclab.blending.breaker import Breaker, BreakerConfig
-from reclab.blending.contract import monotonic_ms
+from reclab.blending.contract import CallFailed, monotonic_ms
 from reclab.blending.door import Door
 from reclab.blending.experiment import Arm, Blend, Experiment
 from reclab.blending.fan_out import Visit
+from reclab.blending.guard import Guard
 from reclab.blending.hedge import Hedge, HedgeConfig
 from reclab.blending.lane import Lane
 from reclab.blending.page import LastResort, RowLookup, weave
@@ -53,6 +57,10 @@ class RouterConfig:
     """time of those others (0-50 ms)"""
     most: int = 64
     """requests that go together when many come at once (1-256)"""
+    gather_ms: float = 5.0
+    """time that a request waits for company, while two groups or more are inside (0-10 ms)"""
+    flag_ms: float = 20.0
+    """until when the decision service has to say whether to degrade (1-50 ms)"""
     breaker: BreakerConfig = field(default_factory=BreakerConfig)
     hedge: HedgeConfig = field(default_factory=HedgeConfig)
 
@@ -66,6 +74,8 @@ class RouterConfig:
         check_int("RouterConfig.n_offers", self.n_offers, 1, 100_000, "20")
         check_float("RouterConfig.enough", self.enough, 0.01, 1.0, "0.8")
         check_float("RouterConfig.grace_ms", self.grace_ms, 0.0, 1e6, "20")
+        check_float("RouterConfig.gather_ms", self.gather_ms, 0.0, 1e4, "5")
+        check_float("RouterConfig.flag_ms", self.flag_ms, 0.1, 1e6, "20")
         check_int("RouterConfig.most", self.most, 1, 10_000, "64")
 
     def limit_ms(self, business: str) -> float:
@@ -95,16 +105,17 @@ class Router:
         self.names = tuple(client.name for client in clients)
         _check_names(self.names, c, experiment)
         self.index, self.last_resort = index, LastResort(pool, index)
-        self.experiment, self.degradation, self.degraded = experiment, degradation, degraded
-        self.now_ms = now_ms
+        self.experiment, self.now_ms = experiment, now_ms
+        breaker = lambda: Breaker(c.breaker, now_ms)  # noqa: E731
+        self.decision = degradation and Guard("decision service", degradation.flag, breaker(), 1)
+        self.degraded = degraded and Guard("degraded path", degraded.recommend_batch, breaker())
         self.lanes = [
-            Lane(client, c.n_offers, Breaker(c.breaker, now_ms), Hedge(c.hedge), now_ms)
-            for client in clients
+            Lane(client, c.n_offers, breaker(), Hedge(c.hedge), now_ms) for client in clients
         ]
         limits = {name: c.limit_ms(name) for name in self.names}
         self.steps = steps(self.lanes, limits, index.rows, blend, c.enough, c.grace_ms, now_ms)
         """the boxes of figure 2.1, in order"""
-        self._door = Door(self._serve, c.most)
+        self._door = Door(self._serve, c.most, c.gather_ms)
 
     @property
     def breakers(self) -> dict[str, Breaker]:
@@ -143,16 +154,16 @@ class Router:
     def _flags(self, requests: Sequence[Request]) -> tuple[Array, tuple[str, ...]]:
         """(B,) 1 = degraded; live where nobody decides, or the decision service fails."""
         live = np.zeros(len(requests), int)
-        if self.degradation is None or not len(requests):
+        if self.decision is None or not len(requests):
             return live, ()
         try:
-            flags = np.asarray(self.degradation.flag(requests))
+            flags = np.asarray(self.decision.ask(requests, self.config.flag_ms))
             if flags.shape == live.shape:
                 return (flags != 0).astype(int), ()
-            why = f"{flags.shape} flags for {len(requests)} requests"
-        except Exception as error:  # fail open, whatever it was: most requests can be served live
-            why = f"{type(error).__name__}: {error}"
-        return live, (f"the decision service failed ({why}): live path",)
+            why = f"decision service: {flags.shape} flags for {len(requests)} requests"
+        except CallFailed as error:
+            why = str(error)
+        return live, (f"{why}: live path",)
 
     def _live(
         self,
@@ -185,11 +196,12 @@ class Router:
         kept, trace = Candidates.empty(len(requests)), Trace(())
         try:
             if self.degraded is not None:
-                cached, trace = self.degraded.recommend_batch(requests)
+                c = self.config
+                left_ms = began_ms + c.deadline_ms - c.finish_ms - self.now_ms()
+                cached, trace = self.degraded.ask(requests, left_ms)
                 kept = _as_candidates(cached, self.index)
-        except Exception as error:  # the last resort below answers, whatever it was
-            why = f"the degraded path failed ({type(error).__name__}: {error}): last-resort pool"
-            notes = (*notes, why)
+        except CallFailed as error:
+            notes = (*notes, f"{error}: last-resort pool")
         slates, filled = self._pages(requests, kept)
         ms, n, due = self.now_ms() - began_ms, len(requests), self.config.deadline_ms
         trace = replace(trace, notes=notes + trace.notes)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from queue import Empty, SimpleQueue
-from threading import Event, Thread
+from threading import Event
 from typing import Protocol
 
 import grpc
@@ -22,6 +22,7 @@ import grpc
 from reclab.blending.blending_pb2 import Ask, Offered
 from reclab.blending.blending_pb2_grpc import BusinessServicer, BusinessStub
 from reclab.blending.contract import Business, CallFailed, CallLate, Deadline, Offers
+from reclab.blending.guard import Workers
 from reclab.blending.messages import decode_ask, decode_offers, encode_ask, encode_offers
 from reclab.core.errors import DataError, check_int
 from reclab.core.types import Request
@@ -83,15 +84,8 @@ class Local:
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
-        check_int("Local.workers", self.workers, 1, 1000, "4")
         self.name = self.business.name
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        for _ in range(self.workers):  # daemons: a hung business must not keep Python from leaving
-            Thread(target=self._work, name=f"business-{self.name}", daemon=True).start()
-
-    def _work(self) -> None:
-        while job := self._jobs.get():
-            job()
+        self._threads = Workers(self.workers, f"business {self.name!r}")
 
     def begin(self, ask: Ask, left_ms: float, done: Callable[[Read], None]) -> Callable[[], object]:
         """Put the call into the queue of the threads."""
@@ -101,7 +95,7 @@ class Local:
         def job() -> None:
             done(self._call(ask, deadline))
 
-        self._jobs.put(job)
+        self._threads.put(job)
         return given_up.set
 
     def _call(self, ask: Ask, deadline: Deadline) -> Read:
@@ -113,8 +107,7 @@ class Local:
 
     def close(self) -> None:
         """Let the threads end when they are done."""
-        for _ in range(self.workers):
-            self._jobs.put(None)
+        self._threads.close()
 
 
 def _as_failure(error: Exception, name: str) -> CallFailed:

@@ -7,11 +7,12 @@ Callers, Router and the six businesses share this machine's cores; times depend 
 import os
 import threading
 import time
+from typing import Any
 
 import numpy as np
 
 from reclab.blending.breaker import BreakerConfig
-from reclab.blending.contract import monotonic_ms
+from reclab.blending.contract import Deadline, Offers, monotonic_ms
 from reclab.blending.router import Router, RouterConfig
 from reclab.blending.rpc import Local
 from reclab.blending.servers import Servers
@@ -71,7 +72,7 @@ def door(seconds: float = 3.0) -> None:
 class Timed(Small):
     """Knows how long its latest answer took."""
 
-    def offer(self, *asked):  # noqa: ANN002, ANN201
+    def offer(self, *asked: Any) -> Offers:
         began = monotonic_ms()
         offers = super().offer(*asked)
         self.took_ms = monotonic_ms() - began
@@ -80,8 +81,6 @@ class Timed(Small):
 
 def bare(businesses: list[Timed], request: Request) -> float:
     """Overhead of threads alone: all businesses asked at once, nothing checked, nothing blended."""
-    from reclab.blending.contract import Deadline
-
     began = monotonic_ms()
     threads = [
         threading.Thread(target=one.offer, args=([request], 20, Deadline(1000)))

@@ -72,6 +72,14 @@ class Served:
         return [request.user_id * 10 for request in requests]
 
 
+class Inside(Served):
+    """The door is free again at once; those inside stay until told to go."""
+
+    def __call__(self, requests, came_ms, sent):
+        sent()
+        return super().__call__(requests, came_ms, sent)
+
+
 def crowd(door, users):
     """A thread a user; their answers, or errors, by user."""
     answers = {}
@@ -97,6 +105,15 @@ def test_one_goes_alone_and_those_who_wait_go_together_in_groups():
         thread.join(5)
     assert served.groups == [[0], [1, 2, 3], [4, 5, 6], [7]]
     assert answers == {user: user * 10 for user in range(8)}
+
+
+def test_with_two_groups_inside_the_next_waits_for_company():
+    served = Inside()
+    threads, _ = crowd(Door(served, most=10, gather_ms=400), range(5))
+    served.go.set()
+    for thread in threads:
+        thread.join(5)
+    assert served.groups == [[0], [1], [2, 3, 4]]
 
 
 def test_an_error_reaches_all_who_went_together_and_nobody_else():

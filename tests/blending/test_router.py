@@ -404,7 +404,7 @@ def test_a_degraded_page_is_full_too(degraded):
     assert_valid(slate)
     assert trace.degraded and trace.from_pool == (9 if degraded and len(degraded.ids) > 2 else 10)
     if degraded and degraded.fault:
-        assert "degraded path failed (OSError: no Redis)" in trace.steps.notes[0]
+        assert "degraded path: OSError: no Redis: last-resort pool" in trace.steps.notes[0]
 
 
 @pytest.mark.parametrize("fault", [OSError("unreachable"), np.zeros(3), None])
@@ -413,9 +413,32 @@ def test_without_a_usable_flag_the_live_path_answers(fault):
     slate, trace = router.recommend(USER)
     assert_valid(slate)
     assert not trace.degraded and trace.from_pool == 0
-    assert any("decision service failed" in note for note in trace.steps.notes) == (
-        fault is not None
-    )
+    assert any("decision service" in note for note in trace.steps.notes) == (fault is not None)
+
+
+def hangs(requests):
+    time.sleep(1.0)
+
+
+def test_a_decision_service_that_hangs_costs_its_deadline_and_then_nothing():
+    config = RouterConfig(deadline_ms=3000, flag_ms=10, breaker=BreakerConfig(open_ms=60_000))
+    service = Flags()
+    service.flag = hangs
+    router = router_of(Small("live"), degradation=service, config=config)
+    notes = [router.recommend(USER)[1].steps.notes[0] for _ in range(7)]
+    assert notes[:5] == ["decision service: no answer in 10 ms: live path"] * 5
+    assert notes[5:] == ["decision service: circuit breaker open: live path"] * 2
+
+
+def test_a_degraded_path_that_hangs_gives_way_to_the_pool_in_time():
+    config = RouterConfig(deadline_ms=100, finish_ms=20)
+    path = Cached(())
+    path.recommend_batch = hangs
+    router = router_of(Small("live"), degradation=Flags((7,)), degraded=path, config=config)
+    slate, trace = router.recommend(USER)
+    assert_valid(slate)
+    assert trace.from_pool == 10 and trace.ms < 700
+    assert "degraded path: no answer in" in trace.steps.notes[0]
 
 
 def last_first(request, candidates):
@@ -506,6 +529,8 @@ def test_the_blending_function_sees_clean_candidates_of_its_request():
         ({"enough": 0.0}, "RouterConfig.enough"),
         ({"grace_ms": -1}, "RouterConfig.grace_ms"),
         ({"most": 0}, "RouterConfig.most"),
+        ({"flag_ms": 0.0}, "RouterConfig.flag_ms"),
+        ({"gather_ms": -1.0}, "RouterConfig.gather_ms"),
     ],
 )
 def test_a_setting_out_of_range_is_named(settings, words):
