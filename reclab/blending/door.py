@@ -11,10 +11,10 @@ Reference: flat combining; Hendler, Incze, Shavit, Tzafrir, SPAA 2010.
 Simplified: industry's serving systems batch at the model, where it matters most.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event, Lock
+from time import sleep
 from typing import Any
 
 from reclab.core.types import Request
@@ -25,7 +25,7 @@ Serve = Callable[[Sequence[Request], float, Callable[[], None]], Sequence[Any]]
 CROWD = 2  # groups inside, from which on company is waited for
 
 
-@dataclass
+@dataclass(eq=False)
 class Ticket:
     """One waiting request. ``wake`` is set when it is answered, or called to lead."""
 
@@ -53,10 +53,14 @@ class Door:
         with self._lock:
             self._waiting.append(mine)
             mine.leads = self._waiting[0] is mine
-        if not mine.leads:
-            mine.wake.wait()
-        if mine.leads:
-            self._lead()
+        try:
+            if not mine.leads:
+                mine.wake.wait()
+            if mine.leads:
+                self._lead()
+        except BaseException:  # a notebook was interrupted: those who wait need another leader
+            self._withdraw(mine)
+            raise
         if mine.error is not None:
             raise mine.error
         return mine.answer
@@ -68,17 +72,17 @@ class Door:
         group: list[Ticket] = []
         try:
             if self._inside >= CROWD and len(self._waiting) < self.most:
-                time.sleep(self.gather_ms / 1000)
+                sleep(self.gather_ms / 1000)
             with self._lock:
                 self._inside += 1
                 group, self._waiting = self._waiting[: self.most], self._waiting[self.most :]
-                if self._waiting:
-                    self._waiting[0].leads = True
-                    self._waiting[0].wake.set()
+                self._appoint()
             answers = self.serve([one.request for one in group], group[0].came_ms, free)
             for ticket, answer in zip(group, answers, strict=True):
                 ticket.answer = answer
         except BaseException as error:  # those who follow must not wait for ever
+            if not group:
+                raise
             for ticket in group:
                 ticket.error = error
         finally:
@@ -87,6 +91,18 @@ class Door:
                 self._inside -= bool(group)
             for ticket in group:
                 ticket.wake.set()
+
+    def _appoint(self) -> None:
+        """The first of those who wait leads the next group."""
+        if self._waiting:
+            self._waiting[0].leads = True
+            self._waiting[0].wake.set()
+
+    def _withdraw(self, ticket: Ticket) -> None:
+        with self._lock:
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+                self._appoint()
 
 
 class Once:

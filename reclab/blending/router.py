@@ -132,9 +132,12 @@ class Router:
         return [slate for slate, _ in pairs], [trace for _, trace in pairs]
 
     def close(self) -> None:
-        """Close the clients."""
+        """Close the clients and let the Router's own threads end."""
         for lane in self.lanes:
             lane.client.close()
+        for guard in (self.decision, self.degraded):
+            if guard is not None:
+                guard.workers.close()
 
     # ---- how ------------------------------------------------------------------------------------
 

@@ -97,6 +97,7 @@ class Servers:
             client.close()
         self._clients.clear()
         for process in self._processes.values():
+            process.send_signal(signal.SIGCONT)  # a hung one hears nothing
             process.terminate()
         for name in [*self._processes]:
             self._end(name, patience_s=STOP_S)

@@ -1,6 +1,7 @@
 """The trace of a page: what every call did and when, so that it can be drawn as a waterfall.
 
-Times are ms since the request came in. Outcomes of a call:
+Times are ms since the request came in, or the first of those that went together. Outcomes of a
+call:
 
     ok       answered in time               late     not by its deadline, or left out early
     failed   no usable answer               open     not asked: its circuit breaker is open

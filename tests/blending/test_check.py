@@ -127,6 +127,29 @@ def test_an_error_reaches_all_who_went_together_and_nobody_else():
     assert isinstance(answers[12], ZeroDivisionError) and answers[12] is answers[13]
 
 
+def test_an_interrupted_caller_leaves_the_door_to_the_next(monkeypatch):
+    """Two are inside; the third, who waits for company, is interrupted; the fourth leads."""
+    served = Inside()
+    door = Door(served, most=10, gather_ms=50)
+    threads, answers = crowd(door, [0, 1])
+    real = time.sleep
+
+    def interrupted(seconds):
+        real(seconds)
+        monkeypatch.setattr("reclab.blending.door.sleep", real)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("reclab.blending.door.sleep", interrupted)
+    fourth = threading.Timer(0.02, lambda: answers.update({3: door.pass_through(Request(3, 0), 0)}))
+    fourth.start()
+    with pytest.raises(KeyboardInterrupt):
+        door.pass_through(Request(2, 0), 0.0)
+    served.go.set()
+    for thread in (*threads, fourth):
+        thread.join(5)
+    assert served.groups == [[0], [1], [3]] and answers == {0: 0, 1: 10, 3: 30}
+
+
 def test_the_door_is_free_again_after_an_error():
     served = Served()
     served.go.set()
