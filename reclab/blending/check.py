@@ -56,7 +56,8 @@ def reason_of(candidates: Candidates, limit: Array, said: Array) -> Array:
 def finite(visit: Visit, candidates: Candidates, lanes: Sequence[Lane]) -> Array:
     """(n,) whether all numbers that a candidate's business gave are finite; NaN in a column that it
     does not have is no fault."""
-    known = {name: np.isfinite(values) for name, values in candidates.columns.items()}
+    floats = {n: values for n, values in candidates.columns.items() if values.dtype.kind == "f"}
+    known = {name: np.isfinite(values) for name, values in floats.items()}
     fine, place = known["score"], {lane.name: n for n, lane in enumerate(lanes)}
     some = [name for name, values in known.items() if not values.all()]
     for call in visit.calls if some else []:
@@ -80,9 +81,9 @@ class Check:
         said = finite(visit, candidates, self.lanes)
         reason = reason_of(candidates, limits[business], said)
         self._judge(visit, business, reason)
-        lost = reason >= 0
+        lost = (reason >= 0).nonzero()[0]
         dropped = candidates.take(lost).with_columns(reason=reason[lost])
-        kept = candidates.take(~lost) if lost.any() else candidates
+        kept = candidates.take(reason < 0) if len(lost) else candidates
         return StageResult(kept, dropped, REASONS)
 
     def _judge(self, visit: Visit, business: Array, reason: Array) -> None:

@@ -151,41 +151,27 @@ def _united(
     rows_of: Callable[[Array], Array],
 ) -> Candidates:
     """The answers as one set, by request, in it by business, in it as the business ranks."""
-    parts = [_columns(call, business[call.lane.name]) for call in answered]
-    names = [*dict.fromkeys(name for part in parts for name in part)]
-    if not parts:
-        names = ["request_row", "item_id", "business", "place", "score"]
-    joined = {name: _join(name, parts) for name in names}
-    if n_requests > 1:
-        order = np.argsort(joined["request_row"], kind="stable")
-        joined = {name: values[order] for name, values in joined.items()}
-    request_row = joined.pop("request_row")
-    return Candidates(n_requests, request_row, rows_of(joined["item_id"]), joined)
-
-
-DTYPES = {"request_row": np.int64, "item_id": np.int64, "business": np.int8, "place": np.int32}
-
-
-def _join(name: str, parts: Sequence[Mapping[str, Array]]) -> Array:
-    dtype = DTYPES.get(name, np.float32)
-    sizes = [len(part["item_id"]) for part in parts]
-    values = [
-        part[name] if name in part else np.full(size, np.nan, np.float32)
-        for part, size in zip(parts, sizes, strict=True)
-    ]
-    return np.concatenate([np.zeros(0, dtype), *values], dtype=dtype)
-
-
-def _columns(call: Call, business: int) -> dict[str, Array]:
-    """One answer's candidates as columns."""
-    offers = call.offers
-    counts, n = offers.counts, len(offers.item_id)
-    starts = np.cumsum(counts) - counts
-    return {
-        "request_row": np.repeat(call.rows, counts),
-        "item_id": offers.item_id,
-        "business": np.full(n, business, np.int8),
-        "place": (np.arange(n) - np.repeat(starts, counts)).astype(np.int32),
-        "score": offers.score,
-        **offers.columns,
+    offers = [call.offers for call in answered if call.offers is not None]
+    counts = _joined([one.counts for one in offers], np.int64)
+    sizes = [len(one.item_id) for one in offers]
+    owner = _joined([call.rows for call in answered], np.int64).repeat(counts)
+    item_id = _joined([one.item_id for one in offers], np.int64)
+    names = np.array([business[call.lane.name] for call in answered], np.int8)
+    columns = {
+        "business": names.repeat(sizes),
+        "place": np.arange(len(owner), dtype=np.int32) - (counts.cumsum() - counts).repeat(counts),
+        "item_id": item_id,
+        "score": _joined([one.score for one in offers], np.float32),
     }
+    for name in dict.fromkeys(name for one in offers for name in one.columns):
+        parts = [
+            one.columns[name] if name in one.columns else np.full(size, np.nan, np.float32)
+            for one, size in zip(offers, sizes, strict=True)
+        ]
+        columns[name] = _joined(parts, np.float32)
+    found = Candidates(n_requests, owner, rows_of(item_id), columns)
+    return found if n_requests == 1 else found.take(np.argsort(owner, kind="stable"))
+
+
+def _joined(parts: Sequence[Array], dtype: type) -> Array:
+    return np.concatenate([np.zeros(0, dtype), *parts], dtype=dtype)
