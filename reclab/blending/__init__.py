@@ -11,9 +11,9 @@
       │           breaker.py  who fails is left alone │
       │           hedge.py    who is slow is asked twice
       │                                               │
-      │ rpc.py  messages.py  blending.proto           │ page.py  weave, or any blending function;
-      │   in this process, or servers.py ─► serve.py, │          last-resort pool
-      │   one process a business                      │
+      │ rpc.py  messages.py  blending.proto           │ blend.py  any blending function or
+      │   in this process, or servers.py ─► serve.py, │           service; page.py  else a weave;
+      │   one process a business                      │           last-resort pool
       ▼                                               │
     businesses (contract.py) ─ 3  candidates ─► check.py ─ 4  one set, checked
                                                   dropped with reasons

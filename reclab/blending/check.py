@@ -17,6 +17,7 @@ import numpy as np
 
 from reclab.blending.fan_out import Visit
 from reclab.blending.lane import Lane
+from reclab.blending.page import RowLookup
 from reclab.core.stage import StageResult
 from reclab.core.types import Array, Candidates
 
@@ -70,9 +71,12 @@ def finite(visit: Visit, candidates: Candidates, lanes: Sequence[Lane]) -> Array
 
 @dataclass(frozen=True)
 class Check:
-    """Drop what cannot be shown, and tell each business's breaker how good its answer was."""
+    """Drop what cannot be shown, and tell each business's breaker how good its answer was. What is
+    kept gets the features ``carry`` of the index, for the blending."""
 
     lanes: Sequence[Lane]
+    index: RowLookup
+    carry: tuple[str, ...] = ()
     name: str = "check"
 
     def __call__(self, visit: Visit, candidates: Candidates) -> StageResult:
@@ -84,6 +88,8 @@ class Check:
         lost = (reason >= 0).nonzero()[0]
         dropped = candidates.take(lost).with_columns(reason=reason[lost])
         kept = candidates.take(reason < 0) if len(lost) else candidates
+        if self.carry:
+            kept = kept.with_columns(**self.index.get(kept.item_row, self.carry))
         return StageResult(kept, dropped, REASONS)
 
     def _judge(self, visit: Visit, business: Array, reason: Array) -> None:

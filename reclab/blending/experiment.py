@@ -12,14 +12,22 @@ Simplified: industry stacks layers of experiments, and splits by device for thos
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Protocol
 
 import numpy as np
 
 from reclab.core.errors import check, check_float
-from reclab.core.types import Array, Candidates, Request
+from reclab.core.types import Array, Candidates, Request, Trace
 
 Blend = Callable[[Request, Candidates], Array]
 """(request, its candidates) -> (k,) their positions, first card first"""
+
+
+class BlendService(Protocol):
+    """Blends many requests at once: their cards in the order of the pages, and how it came about.
+    It may add columns."""
+
+    def blend(self, candidates: Candidates) -> tuple[Candidates, Trace]: ...
 
 
 @dataclass(frozen=True)
@@ -29,8 +37,8 @@ class Arm:
     name: str
     share: float
     """share of the users (0-1)"""
-    blend: Blend | None = None
-    """the blending function"""
+    blend: Blend | BlendService | None = None
+    """the blending"""
     businesses: tuple[str, ...] | None = None
     """the businesses that are asked"""
 

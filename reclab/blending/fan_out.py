@@ -22,7 +22,7 @@ from reclab.blending.lane import Attempt, Call, Lane
 from reclab.blending.messages import encode_ask
 from reclab.blending.rpc import Read
 from reclab.core.stage import StageResult
-from reclab.core.types import Array, Candidates, Request
+from reclab.core.types import Array, Candidates, Request, Trace
 
 FAR = float("inf")
 
@@ -38,6 +38,8 @@ class Visit:
     arms: tuple[Arm | None, ...]
     on_sent: Callable[[], None] = lambda: None
     calls: list[Call] = field(default_factory=list)
+    inner: list[Trace] = field(default_factory=list)
+    """what the blending service did inside its step"""
     arrived: "SimpleQueue[tuple[Call, Attempt, Read]]" = field(default_factory=SimpleQueue)
     _asks: dict[tuple[bytes, int], Ask] = field(default_factory=dict)
 

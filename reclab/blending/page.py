@@ -1,24 +1,18 @@
-"""Step 5 of figure 2.1: the blending function's page, checked, and filled from the last resort.
+"""What a page is made of when nobody knows better: the weave, and the last-resort pool (兜底池).
 
-    blend(request, candidates) -> positions      any function; ``weave`` where none is given
-    page = its positions, in order, each once and inside the page, then the last-resort pool (兜底)
+    page = what was blended, each card once, then the pool's first items that are not on it yet
 
-A blending function that raises or points outside the candidates loses its say for this page: a
-note says why, and ``weave`` takes its place. The page always has the length asked for.
+The page always has the length asked for.
 
 Simplified: industry keeps a pool for each region and age, refreshed every few minutes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from reclab.blending.experiment import Blend
-from reclab.blending.fan_out import Visit
 from reclab.core.errors import check
-from reclab.core.stage import StageResult
 from reclab.core.types import Array, Candidates, Request
 
 LONGEST = 100  # cards of a page, by Request.n
@@ -35,64 +29,15 @@ def weave(request: Request, candidates: Candidates) -> Array:
     return np.lexsort((candidates["business"], candidates["place"]))[: request.n]
 
 
-@dataclass(frozen=True)
-class BlendPages:
-    """Hand each request's candidates to its blending function (混排服务); what is not chosen is
-    dropped."""
-
-    blend: Blend
-    name: str = "blend"
-
-    def __call__(self, visit: Visit, candidates: Candidates) -> StageResult:
-        starts, chosen, notes = candidates.starts(), [], []
-        for row, (request, arm) in enumerate(zip(visit.requests, visit.arms, strict=True)):
-            blend = self.blend if arm is None or arm.blend is None else arm.blend
-            mine = _slice(candidates, int(starts[row]), int(starts[row + 1]))
-            positions, fault = choose(blend, request, mine)
-            chosen.append(starts[row] + positions)
-            notes += [f"request {row}: {fault}: woven by business instead"] if fault else []
-        taken = np.concatenate([np.zeros(0, np.int64), *chosen])
-        rest = np.ones(len(candidates), bool)
-        rest[taken] = False
-        lost = candidates.take(rest)
-        lost = lost.with_columns(reason=np.zeros(len(lost), np.int16))
-        return StageResult(candidates.take(taken), lost, ("not chosen",), notes=tuple(notes))
-
-
-def _slice(candidates: Candidates, start: int, end: int) -> Candidates:
-    """One request's candidates, as a batch of one; views, not copies."""
-    columns = {name: values[start:end] for name, values in candidates.columns.items()}
-    owner = np.zeros(end - start, np.int64)
-    return Candidates(1, owner, candidates.item_row[start:end], columns)
-
-
-def choose(blend: Blend, request: Request, candidates: Candidates) -> tuple[Array, str]:
-    """(k,) valid positions, and what was wrong with the blending function's own."""
-    try:
-        positions = np.asarray(blend(request, candidates))
-        fault = _fault(positions, len(candidates))
-    except Exception as error:  # any error of a blending function costs its say, never the page
-        fault = f"{type(error).__name__}: {error}"
-    if fault:
-        return weave(request, candidates), f"the blending function failed ({fault})"
-    return positions[: request.n].astype(np.int64), ""
-
-
-def _fault(positions: Array, n: int) -> str:
-    if positions.ndim != 1 or (positions.dtype.kind not in "iu" and len(positions)):
-        return f"positions must be whole numbers of shape (k,), got {positions.dtype}"
-    if len(positions) and not 0 <= positions.min() <= positions.max() < n:
-        return f"positions must be in 0..{n - 1}, got {positions.min()}..{positions.max()}"
-    return "" if len(np.unique(positions)) == len(positions) else "a position comes twice"
-
-
 class RowLookup(Protocol):
-    """Item ids <-> rows, as the forward index has them: -1 for an id it does not know."""
+    """Item ids <-> rows and features, as the forward index has them: -1 = an unknown id."""
 
     @property
     def ids(self) -> Array: ...
 
     def rows(self, ids: Array) -> Array: ...
+
+    def get(self, rows: Array, names: tuple[str, ...]) -> dict[str, Array]: ...
 
 
 class LastResort:

@@ -12,20 +12,21 @@ Simplified: industry runs the blending service as a process of its own, behind o
 
 from collections.abc import Callable, Mapping, Sequence
 
+from reclab.blending.blend import BlendPages
 from reclab.blending.check import Check
-from reclab.blending.experiment import Blend
+from reclab.blending.experiment import Blend, BlendService
 from reclab.blending.fan_out import Collect, Dispatch
 from reclab.blending.lane import Lane
-from reclab.blending.page import BlendPages
+from reclab.blending.page import RowLookup
 from reclab.core.stage import Stage
-from reclab.core.types import Array
 
 
 def steps(
     lanes: Sequence[Lane],
     limit_ms: Mapping[str, float],
-    rows_of: Callable[[Array], Array],
-    blend: Blend,
+    index: RowLookup,
+    carry: tuple[str, ...],
+    blend: Blend | BlendService,
     enough: float,
     grace_ms: float,
     now_ms: Callable[[], float],
@@ -33,7 +34,7 @@ def steps(
     """The boxes, in order; the first, the request, is what they are called with."""
     return [
         Dispatch(lanes, limit_ms),
-        Collect(lanes, rows_of, enough, grace_ms, now_ms),
-        Check(lanes),
+        Collect(lanes, index.rows, enough, grace_ms, now_ms),
+        Check(lanes, index, carry),
         BlendPages(blend),
     ]

@@ -24,7 +24,7 @@ import numpy as np
 from reclab.blending.breaker import Breaker, BreakerConfig
 from reclab.blending.contract import CallFailed, monotonic_ms
 from reclab.blending.door import Door
-from reclab.blending.experiment import Arm, Blend, Experiment
+from reclab.blending.experiment import Arm, Blend, BlendService, Experiment
 from reclab.blending.fan_out import Visit
 from reclab.blending.guard import Guard
 from reclab.blending.hedge import Hedge, HedgeConfig
@@ -85,17 +85,19 @@ class RouterConfig:
 
 class Router:
     """``recommend`` from any number of threads. ``index`` knows the items (the forward index),
-    ``pool``: item ids of the last resort, best first; ``degradation`` raises the flag, ``degraded``
-    answers where it is raised. Column ``business`` of a slate: position in ``names``, -1 = none."""
+    ``pool``: item ids of the last resort, best first; ``carry``: its features that the blending
+    reads; ``degradation`` raises the flag, ``degraded`` answers where it is raised. Column
+    ``business`` of candidates and slates: position in ``names``, -1 = none."""
 
     def __init__(
         self,
         clients: Sequence[Client],
         index: RowLookup,
         pool: Sequence[int] | Array,
-        blend: Blend = weave,
+        blend: Blend | BlendService = weave,
         config: RouterConfig | None = None,
         *,
+        carry: Sequence[str] = (),
         experiment: Experiment | None = None,
         degradation: Degradation | None = None,
         degraded: Recommender | None = None,
@@ -107,13 +109,16 @@ class Router:
         self.index, self.last_resort = index, LastResort(pool, index)
         self.experiment, self.now_ms = experiment, now_ms
         breaker = lambda: Breaker(c.breaker, now_ms)  # noqa: E731
-        self.decision = degradation and Guard("decision service", degradation.flag, breaker(), 1)
+        self.decision = degradation and Guard("decision service", degradation.flags, breaker(), 1)
         self.degraded = degraded and Guard("degraded path", degraded.recommend_batch, breaker())
         self.lanes = [
             Lane(client, c.n_offers, breaker(), Hedge(c.hedge), now_ms) for client in clients
         ]
         limits = {name: c.limit_ms(name) for name in self.names}
-        self.steps = steps(self.lanes, limits, index.rows, blend, c.enough, c.grace_ms, now_ms)
+        handed = index, tuple(carry), blend
+        self.steps = steps(self.lanes, limits, *handed, c.enough, c.grace_ms, now_ms)
+            self.lanes, limits, index, tuple(carry), blend, c.enough, c.grace_ms, now_ms
+        )
         """the boxes of figure 2.1, in order"""
         self._door = Door(self._serve, c.most, c.gather_ms)
 
@@ -180,7 +185,7 @@ class Router:
         kept, trace = run(self.steps, visit, len(requests))
         slates, filled = self._pages(requests, kept)
         calls = tuple(one for call in visit.calls for one in call.trace(began_ms))
-        trace, c = replace(trace, notes=notes + trace.notes), self.config
+        trace, c = _with_inner(trace, visit.inner, notes), self.config
         ms, n = self.now_ms() - began_ms, len(requests)
         return [
             (slate, RouterTrace(trace, calls, ms, c.deadline_ms, n, False, _name(arm), from_pool))
@@ -233,6 +238,15 @@ class Router:
             slates.append(Slate(request, self.index.ids[rows], rows, columns))
             filled.append(more)
         return slates, filled
+
+
+def _with_inner(trace: Trace, inner: Sequence[Trace], notes: tuple[str, ...]) -> Trace:
+    """The steps, with those of the blending service in the place of the last; its notes too."""
+    stages = trace.stages
+    if len(inner) == 1 and inner[0].stages:
+        stages = stages[:-1] + inner[0].stages
+    said = tuple(note for one in inner for note in one.notes)
+    return Trace(stages, notes + trace.notes + said)
 
 
 def _pad(values: Array, more: int) -> Array:

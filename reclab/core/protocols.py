@@ -9,7 +9,7 @@ from reclab.core.types import Array, Request, Slate, Trace
 class Degradation(Protocol):
     """The decision service: (B,) whole numbers, 0 = live path, 1 = degraded path."""
 
-    def flag(self, requests: Sequence[Request]) -> Array: ...
+    def flags(self, requests: Sequence[Request]) -> Array: ...
 
 
 class Recommender(Protocol):

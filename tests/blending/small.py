@@ -21,7 +21,7 @@ POOL = ITEM_IDS[::10]
 
 def index() -> ForwardIndex:
     """The catalogue: item i belongs to business i % 6."""
-    return ForwardIndex(Table({"video_id": ITEM_IDS, "business": np.arange(N_ITEMS) % len(NAMES)}))
+    return ForwardIndex(Table({"video_id": ITEM_IDS, "kind": np.arange(N_ITEMS) % len(NAMES)}))
 
 
 @dataclass

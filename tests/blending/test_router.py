@@ -2,7 +2,7 @@
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -17,7 +17,8 @@ from reclab.blending.page import weave
 from reclab.blending.router import Router, RouterConfig
 from reclab.blending.rpc import Local
 from reclab.core.errors import ConfigError
-from reclab.core.types import Request, Slate, Trace
+from reclab.core.stage import keep_top
+from reclab.core.types import Request, Slate, StageTrace, Trace
 from tests.blending.small import ITEM_IDS, NAMES, POOL, Garbage, Small, index
 
 INDEX = index()
@@ -279,16 +280,19 @@ def test_a_business_that_hangs_behind_an_early_close_is_found_out():
 
 def test_a_slow_call_is_sent_again_and_the_faster_answer_wins():
     class Stumbles(Small):
-        def offer(self, requests, k, deadline):
-            answer = super().offer(requests, k, deadline)
-            if len(self.asked) == 41:
-                time.sleep(0.5)
-            return answer
+        stumbles = False
 
-    config = RouterConfig(deadline_ms=3000, hedge=HedgeConfig(share=0.1))
-    router = router_of(Small("ad"), Stumbles("live"), config=config)
+        def offer(self, requests, k, deadline):
+            stumbled, self.stumbles = self.stumbles, False
+            time.sleep(0.5 * stumbled)
+            return super().offer(requests, k, deadline)
+
+    config = RouterConfig(deadline_ms=3000, hedge=HedgeConfig(share=1.0))
+    live = Stumbles("live")
+    router = router_of(Small("ad"), live, config=config)
     for _ in range(40):
         router.recommend(USER)
+    live.stumbles = True
     slate, trace = router.recommend(USER)
     seconds = [call.second for call in trace.calls if call.business == "live"]
     assert outcome_of(trace, "live") == ["hedged", "ok"] and seconds == [False, True]
@@ -360,7 +364,7 @@ class Flags:
     degraded: tuple[int, ...] = ()
     fault: object = None
 
-    def flag(self, requests):
+    def flags(self, requests):
         if self.fault is not None:
             if isinstance(self.fault, Exception):
                 raise self.fault
@@ -423,7 +427,7 @@ def hangs(requests):
 def test_a_decision_service_that_hangs_costs_its_deadline_and_then_nothing():
     config = RouterConfig(deadline_ms=3000, flag_ms=10, breaker=BreakerConfig(open_ms=60_000))
     service = Flags()
-    service.flag = hangs
+    service.flags = hangs
     router = router_of(Small("live"), degradation=service, config=config)
     notes = [router.recommend(USER)[1].steps.notes[0] for _ in range(7)]
     assert notes[:5] == ["decision service: no answer in 10 ms: live path"] * 5
@@ -485,7 +489,7 @@ def test_a_blending_function_that_fails_loses_its_say(blend, words):
     slate, trace = router.recommend(USER)
     woven, _ = router_of(Small("live"), Small("ad")).recommend(USER)
     assert slate.item_id.tolist() == woven.item_id.tolist()
-    assert words in trace.steps.notes[0] and "woven by business instead" in trace.steps.notes[0]
+    assert words in trace.steps.notes[0] and "woven by business" in trace.steps.notes[0]
 
 
 def test_a_blending_function_may_be_short_and_is_cut_when_it_is_long():
@@ -514,6 +518,72 @@ def test_the_blending_function_sees_clean_candidates_of_its_request():
         assert candidates["item_id"][mine].tolist() == alone.item_id.tolist()
         assert candidates["place"][mine].tolist() == [*range(20)]
         assert np.isfinite(candidates["p_click"][mine]).all()
+
+
+class Service:
+    """A blending service: the best by score, ``business`` of the index beside it."""
+
+    def __init__(self, spoil=lambda kept: kept):
+        self.spoil, self.asked = spoil, []
+
+    def blend(self, candidates):
+        self.asked.append(candidates)
+        best = keep_top(candidates, candidates["score"], 10, "low")
+        kept = best.kept.with_columns(value=best.kept["score"] * 2)
+        stage = StageTrace("allocation", len(candidates), len(kept), 0.1, 0, best.dropped, ("low",))
+        return self.spoil(kept), Trace((stage,), ("the service says hello",))
+
+
+def test_a_blending_service_is_asked_once_for_all_requests():
+    service = Service()
+    router = router_of(Small("live"), Small("ad"), blend=service)
+    slates, traces = router.recommend_batch([Request(user, 0) for user in range(5)])
+    assert len(service.asked) == 1 and service.asked[0].n_requests == 5
+    for slate, trace in zip(slates, traces, strict=True):
+        assert_valid(slate)
+        assert (np.diff(slate.columns["score"]) <= 0).all()
+        assert slate.columns["value"].tolist() == (slate.columns["score"] * 2).tolist()
+        assert [s.name for s in trace.steps.stages][-2:] == ["check", "allocation"]
+        assert trace.steps.notes == ("the service says hello",)
+
+
+def strange(kept):
+    return replace(kept, item_row=kept.item_row[::-1] * 0 + 2999)
+
+
+def twice(kept):
+    return kept.take(np.zeros(4, int))
+
+
+def error(kept):
+    raise KeyError("no price")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [(strange, "not among the candidates"), (twice, "twice"), (error, "KeyError: 'no price'")],
+)
+def test_a_blending_service_that_fails_loses_its_say(spoil, words):
+    slate, trace = router_of(Small("live"), blend=Service(spoil)).recommend(USER)
+    woven, _ = router_of(Small("live")).recommend(USER)
+    assert slate.item_id.tolist() == woven.item_id.tolist()
+    assert words in trace.steps.notes[0] and "woven by business" in trace.steps.notes[0]
+
+
+def test_arms_may_have_a_service_and_a_function_at_once():
+    arms = [Arm("a", 0.5, Service()), Arm("b", 0.5, last_first)]
+    split = Experiment("mixed", arms)
+    router = router_of(Small("live"), Small("ad"), experiment=split)
+    slates, _ = router.recommend_batch([Request(user, 0) for user in range(20)])
+    for slate, arm in zip(slates, split.arm_of(np.arange(20)), strict=True):
+        assert_valid(slate)
+        assert np.isfinite(slate.columns["value"]).all() == (arm == 0)
+
+
+def test_candidates_carry_what_the_blending_reads_of_the_index():
+    service = Service()
+    router_of(Small("live"), blend=service, carry=("kind",)).recommend(USER)
+    assert set(service.asked[0]["kind"].tolist()) == {NAMES.index("live")}
 
 
 # ---- settings ------------------------------------------------------------------------------
