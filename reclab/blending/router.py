@@ -117,8 +117,6 @@ class Router:
         limits = {name: c.limit_ms(name) for name in self.names}
         handed = index, tuple(carry), blend
         self.steps = steps(self.lanes, limits, *handed, c.enough, c.grace_ms, now_ms)
-            self.lanes, limits, index, tuple(carry), blend, c.enough, c.grace_ms, now_ms
-        )
         """the boxes of figure 2.1, in order"""
         self._door = Door(self._serve, c.most, c.gather_ms)
 
