@@ -10,20 +10,20 @@ Chapter 2, section 2.1, figure 2.1.
     what fails or is late    what takes its place         awaited
     a business               the others, then the pool    until its deadline      each behind its
     the decision service     the live path                flag_ms                 circuit breaker
-    the degraded path        the pool                     until the deadline
+    the degraded path        the pool                     cached_ms
     the blending function    weave                        (it runs in the Router: keep it short)
 
 Simplified: industry runs many Routers behind a load balancer, and limits each caller's rate.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from reclab.blending.breaker import Breaker, BreakerConfig
 from reclab.blending.contract import CallFailed, monotonic_ms
-from reclab.blending.door import Door
+from reclab.blending.door import Answer, Door
 from reclab.blending.experiment import Arm, Blend, BlendService, Experiment
 from reclab.blending.fan_out import Visit
 from reclab.blending.guard import Guard
@@ -60,7 +60,9 @@ class RouterConfig:
     gather_ms: float = 5.0
     """time that a request waits for company, while two groups or more are inside (0-10 ms)"""
     flag_ms: float = 20.0
-    """until when the decision service has to say whether to degrade (1-50 ms)"""
+    """time of the decision service to say whether to degrade (1-50 ms)"""
+    cached_ms: float = 50.0
+    """time of the degraded path to answer (5-100 ms)"""
     breaker: BreakerConfig = field(default_factory=BreakerConfig)
     hedge: HedgeConfig = field(default_factory=HedgeConfig)
 
@@ -76,6 +78,7 @@ class RouterConfig:
         check_float("RouterConfig.grace_ms", self.grace_ms, 0.0, 1e6, "20")
         check_float("RouterConfig.gather_ms", self.gather_ms, 0.0, 1e4, "5")
         check_float("RouterConfig.flag_ms", self.flag_ms, 0.1, 1e6, "20")
+        check_float("RouterConfig.cached_ms", self.cached_ms, 0.1, 1e6, "50")
         check_int("RouterConfig.most", self.most, 1, 10_000, "64")
 
     def limit_ms(self, business: str) -> float:
@@ -109,8 +112,12 @@ class Router:
         self.index, self.last_resort = index, LastResort(pool, index)
         self.experiment, self.now_ms = experiment, now_ms
         breaker = lambda: Breaker(c.breaker, now_ms)  # noqa: E731
-        self.decision = degradation and Guard("decision service", degradation.flags, breaker(), 1)
-        self.degraded = degraded and Guard("degraded path", degraded.recommend_batch, breaker())
+        self.decision = degradation and Guard(
+            "decision service", lambda asked: np.asarray(degradation.flags(asked)), breaker(), 1
+        )
+        self.degraded = degraded and Guard(
+            "degraded path", lambda asked: _cached(degraded, asked, index), breaker()
+        )
         self.lanes = [
             Lane(client, c.n_offers, breaker(), Hedge(c.hedge), now_ms) for client in clients
         ]
@@ -118,7 +125,7 @@ class Router:
         handed = index, tuple(carry), blend
         self.steps = steps(self.lanes, limits, *handed, c.enough, c.grace_ms, now_ms)
         """the boxes of figure 2.1, in order"""
-        self._door = Door(self._serve, c.most, c.gather_ms)
+        self._door = Door(self._live, c.most, c.gather_ms, self._at_once)
 
     @property
     def breakers(self) -> dict[str, Breaker]:
@@ -131,7 +138,15 @@ class Router:
 
     def recommend_batch(self, requests: Sequence[Request]) -> tuple[list[Slate], list[RouterTrace]]:
         """The same for many requests at once, that share their calls and their deadline."""
-        pairs = self._serve(requests, self.now_ms(), lambda: None)
+        pages: dict[int, tuple[Slate, RouterTrace]] = {}
+        began_ms = self.now_ms()
+        notes = self._at_once(requests, began_ms, pages.__setitem__)
+        live = [row for row in range(len(requests)) if row not in pages]
+        if live:
+            mine = [requests[row] for row in live]
+            answer = lambda n, page: pages.update({live[n]: page})  # noqa: E731
+            self._live(mine, began_ms, notes, lambda: None, answer)
+        pairs = [pages[row] for row in range(len(requests))]
         return [slate for slate, _ in pairs], [trace for _, trace in pairs]
 
     def close(self) -> None:
@@ -144,18 +159,15 @@ class Router:
 
     # ---- how ------------------------------------------------------------------------------------
 
-    def _serve(
-        self, requests: Sequence[Request], began_ms: float, on_sent: Callable[[], None]
-    ) -> list[tuple[Slate, RouterTrace]]:
+    def _at_once(
+        self, requests: Sequence[Request], began_ms: float, answer: Answer
+    ) -> tuple[str, ...]:
+        """The flagged requests, from the degraded path: their users do not wait for the others."""
         flags, notes = self._flags(requests)
-        pairs: list[tuple[Slate, RouterTrace] | None] = [None] * len(requests)
-        for flag, path in ((0, self._live), (1, self._from_cache)):
-            rows = np.flatnonzero(flags == flag).tolist()
-            if rows:
-                served = path([requests[row] for row in rows], began_ms, on_sent, notes)
-                for row, pair in zip(rows, served, strict=True):
-                    pairs[row] = pair
-        return [pair for pair in pairs if pair is not None]
+        rows = np.flatnonzero(flags).tolist()
+        if rows:
+            self._from_cache([requests[row] for row in rows], began_ms, rows, answer)
+        return notes
 
     def _flags(self, requests: Sequence[Request]) -> tuple[Array, tuple[str, ...]]:
         """(B,) 1 = degraded; live where nobody decides, or the decision service fails."""
@@ -163,58 +175,47 @@ class Router:
         if self.decision is None or not len(requests):
             return live, ()
         try:
-            flags = np.asarray(self.decision.ask(requests, self.config.flag_ms))
+            flags = self.decision.ask(requests, self.config.flag_ms)
             if flags.shape == live.shape:
-                return (flags != 0).astype(int), ()
+                return flags, ()
             why = f"decision service: {flags.shape} flags for {len(requests)} requests"
         except CallFailed as error:
             why = str(error)
         return live, (f"{why}: live path",)
 
+    def _from_cache(
+        self, requests: Sequence[Request], began_ms: float, rows: Sequence[int], answer: Answer
+    ) -> None:
+        """The degraded path's answers to the requests ``rows``; no business is asked."""
+        kept, trace = Candidates.empty(len(requests)), Trace(())
+        try:
+            if self.degraded is not None:
+                kept, trace = self.degraded.ask(requests, self.config.cached_ms)
+        except CallFailed as error:
+            trace = Trace((), (f"{error}: last-resort pool",))
+        ms, n, due = self.now_ms() - began_ms, len(requests), self.config.deadline_ms
+        for row, (slate, from_pool) in zip(rows, self._pages(requests, kept), strict=True):
+            answer(row, (slate, RouterTrace(trace, (), ms, due, n, True, "", from_pool)))
+
     def _live(
         self,
         requests: Sequence[Request],
         began_ms: float,
-        on_sent: Callable[[], None],
         notes: tuple[str, ...],
-    ) -> list[tuple[Slate, RouterTrace]]:
-        arms = self._arms(requests)
+        on_sent: Callable[[], None],
+        answer: Answer,
+    ) -> None:
+        """The five steps."""
+        arms, due = self._arms(requests), self.config.deadline_ms
         visit = Visit(tuple(requests), began_ms, arms, on_sent)
         kept, trace = run(self.steps, visit, len(requests))
-        slates, filled = self._pages(requests, kept)
+        pages = self._pages(requests, kept)
         calls = tuple(one for call in visit.calls for one in call.trace(began_ms))
-        trace, c = _with_inner(trace, visit.inner, notes), self.config
+        trace = _with_inner(trace, visit.inner, notes)
         ms, n = self.now_ms() - began_ms, len(requests)
-        return [
-            (slate, RouterTrace(trace, calls, ms, c.deadline_ms, n, False, _name(arm), from_pool))
-            for slate, arm, from_pool in zip(slates, arms, filled, strict=True)
-        ]
-
-    def _from_cache(
-        self,
-        requests: Sequence[Request],
-        began_ms: float,
-        on_sent: Callable[[], None],
-        notes: tuple[str, ...],
-    ) -> list[tuple[Slate, RouterTrace]]:
-        """The degraded path's answers; no business is asked."""
-        on_sent()
-        kept, trace = Candidates.empty(len(requests)), Trace(())
-        try:
-            if self.degraded is not None:
-                c = self.config
-                left_ms = began_ms + c.deadline_ms - c.finish_ms - self.now_ms()
-                cached, trace = self.degraded.ask(requests, left_ms)
-                kept = _as_candidates(cached, self.index)
-        except CallFailed as error:
-            notes = (*notes, f"{error}: last-resort pool")
-        slates, filled = self._pages(requests, kept)
-        ms, n, due = self.now_ms() - began_ms, len(requests), self.config.deadline_ms
-        trace = replace(trace, notes=notes + trace.notes)
-        return [
-            (slate, RouterTrace(trace, (), ms, due, n, True, "", from_pool))
-            for slate, from_pool in zip(slates, filled, strict=True)
-        ]
+        for row, (slate, from_pool) in enumerate(pages):
+            arm = _name(arms[row])
+            answer(row, (slate, RouterTrace(trace, calls, ms, due, n, False, arm, from_pool)))
 
     def _arms(self, requests: Sequence[Request]) -> tuple[Arm | None, ...]:
         if self.experiment is None:
@@ -222,20 +223,17 @@ class Router:
         users = np.array([request.user_id for request in requests])
         return tuple(self.experiment.arms[n] for n in self.experiment.arm_of(users).tolist())
 
-    def _pages(
-        self, requests: Sequence[Request], kept: Candidates
-    ) -> tuple[list[Slate], list[int]]:
+    def _pages(self, requests: Sequence[Request], kept: Candidates) -> list[tuple[Slate, int]]:
         """A full slate a request, and how many of its cards are from the pool."""
-        starts, slates, filled = kept.starts().tolist(), [], []
+        starts, pages = kept.starts().tolist(), []
         for row, request in enumerate(requests):
             start, end = starts[row], min(starts[row + 1], starts[row] + request.n)
             rows = self.last_resort.fill(kept.item_row[start:end], request.n)
             more = request.n - (end - start)
             columns = {name: _pad(values[start:end], more) for name, values in kept.columns.items()}
             columns.pop("item_id", None)
-            slates.append(Slate(request, self.index.ids[rows], rows, columns))
-            filled.append(more)
-        return slates, filled
+            pages.append((Slate(request, self.index.ids[rows], rows, columns), more))
+        return pages
 
 
 def _with_inner(trace: Trace, inner: Sequence[Trace], notes: tuple[str, ...]) -> Trace:
@@ -255,16 +253,18 @@ def _pad(values: Array, more: int) -> Array:
     return np.concatenate([values, np.full(more, blank, values.dtype)])
 
 
-def _as_candidates(slates: Sequence[Slate], index: RowLookup) -> Candidates:
-    """What a degraded path answered, checked as the businesses are: known items, each once."""
-    owner = np.repeat(np.arange(len(slates)), [len(slate) for slate in slates])
-    ids = np.concatenate([slate.item_id for slate in slates])
-    rows = index.rows(ids)
+def _cached(
+    path: Recommender, requests: Sequence[Request], index: RowLookup
+) -> tuple[Candidates, Trace]:
+    """What a degraded path answers, checked as the businesses are: known items, each once."""
+    slates, trace = path.recommend_batch(requests)
+    owner = np.repeat(np.arange(len(requests)), [len(slate) for slate in slates])
+    rows = index.rows(np.concatenate([slate.item_id for slate in slates]))
     first = np.zeros(len(rows), bool)
     first[np.unique(np.stack([owner, rows]), axis=1, return_index=True)[1]] = True
     business = np.full(len(rows), -1, np.int8)
-    all_of_them = Candidates(len(slates), owner, rows, {"business": business})
-    return all_of_them.take(first & (rows >= 0))
+    everything = Candidates(len(requests), owner, rows, {"business": business})
+    return everything.take(first & (rows >= 0)), trace
 
 
 def _name(arm: Arm | None) -> str:

@@ -63,21 +63,22 @@ class Served:
     def __init__(self):
         self.groups, self.go = [], threading.Event()
 
-    def __call__(self, requests, came_ms, sent):
+    def __call__(self, requests, came_ms, notes, sent, answer):
         self.groups.append([request.user_id for request in requests])
         self.go.wait(5)
         sent()
         if any(request.user_id == 13 for request in requests):
             raise ZeroDivisionError("thirteen")
-        return [request.user_id * 10 for request in requests]
+        for row, request in enumerate(requests):
+            answer(row, request.user_id * 10)
 
 
 class Inside(Served):
     """The door is free again at once; those inside stay until told to go."""
 
-    def __call__(self, requests, came_ms, sent):
+    def __call__(self, requests, came_ms, notes, sent, answer):
         sent()
-        return super().__call__(requests, came_ms, sent)
+        super().__call__(requests, came_ms, notes, sent, answer)
 
 
 def crowd(door, users):
@@ -114,6 +115,41 @@ def test_with_two_groups_inside_the_next_waits_for_company():
     for thread in threads:
         thread.join(5)
     assert served.groups == [[0], [1], [2, 3, 4]]
+
+
+def test_who_can_be_answered_at_once_leaves_and_the_others_go_on():
+    """The leader of [2, 3, 4] is answered at once; 3 takes the group on; 4 is answered at once."""
+    served = Inside()
+
+    def at_once(requests, came_ms, answer):
+        for row, request in enumerate(requests):
+            if request.user_id % 2 == 0:
+                answer(row, -request.user_id)
+        return ("noted",)
+
+    threads, answers = crowd(Door(served, 10, 300, at_once), [1, 5, 2, 3, 4, 7])
+    for thread in (threads[2], threads[4]):
+        thread.join(5)
+    assert answers == {2: -2, 4: -4}
+    served.go.set()
+    for thread in threads:
+        thread.join(5)
+    assert served.groups == [[1], [5], [3, 7]]
+    assert answers == {1: 10, 5: 50, 2: -2, 3: 30, 4: -4, 7: 70}
+
+
+def test_an_error_before_the_businesses_are_asked_reaches_all_of_the_group():
+    def at_once(requests, came_ms, answer):
+        answer(0, "mine")
+        raise ZeroDivisionError("at once")
+
+    served = Served()
+    served.go.set()
+    door = Door(served, 10, 0, at_once)
+    assert door.pass_through(Request(1, 0), 0.0) == "mine"
+    assert served.groups == []
+    door.at_once = None
+    assert door.pass_through(Request(1, 0), 0.0) == 10
 
 
 def test_an_error_reaches_all_who_went_together_and_nobody_else():

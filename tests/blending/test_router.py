@@ -411,6 +411,27 @@ def test_a_degraded_page_is_full_too(degraded):
         assert "degraded path: OSError: no Redis: last-resort pool" in trace.steps.notes[0]
 
 
+def test_a_degraded_page_does_not_wait_for_the_businesses_of_its_neighbours():
+    """Two are inside; of the two that gather behind them, the first leads and is degraded."""
+    business, took = Small("live", ms=400), {}
+    config = RouterConfig(deadline_ms=5000, gather_ms=150)
+    router = router_of(business, degradation=Flags((8,)), degraded=Cached((*GOOD,)), config=config)
+
+    def work(user):
+        began = monotonic_ms()
+        _, trace = router.recommend(Request(user, 0))
+        took[user] = trace.degraded, trace.n_requests, monotonic_ms() - began
+
+    threads = [threading.Thread(target=work, args=(user,)) for user in (1, 2, 8, 9)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.02)
+    for thread in threads:
+        thread.join()
+    assert took[8][0] and not took[9][0]
+    assert took[8][2] < 390 < 400 <= took[9][2]
+
+
 @pytest.mark.parametrize("fault", [OSError("unreachable"), np.zeros(3), None])
 def test_without_a_usable_flag_the_live_path_answers(fault):
     router = router_of(Small("live"), degradation=Flags((), fault))
@@ -600,6 +621,7 @@ def test_candidates_carry_what_the_blending_reads_of_the_index():
         ({"grace_ms": -1}, "RouterConfig.grace_ms"),
         ({"most": 0}, "RouterConfig.most"),
         ({"flag_ms": 0.0}, "RouterConfig.flag_ms"),
+        ({"cached_ms": 0.0}, "RouterConfig.cached_ms"),
         ({"gather_ms": -1.0}, "RouterConfig.gather_ms"),
     ],
 )
