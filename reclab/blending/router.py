@@ -110,6 +110,7 @@ class Router:
         self.names = tuple(client.name for client in clients)
         _check_names(self.names, c, experiment)
         self.index, self.last_resort = index, LastResort(pool, index)
+        index.get(np.zeros(0, np.int64), tuple(carry))  # an unknown feature is said now
         self.experiment, self.now_ms = experiment, now_ms
         breaker = lambda: Breaker(c.breaker, now_ms)  # noqa: E731
         self.decision = degradation and Guard(

@@ -16,7 +16,7 @@ from reclab.blending.hedge import HedgeConfig
 from reclab.blending.page import weave
 from reclab.blending.router import Router, RouterConfig
 from reclab.blending.rpc import Local
-from reclab.core.errors import ConfigError
+from reclab.core.errors import ConfigError, DataError
 from reclab.core.stage import keep_top
 from reclab.core.types import Request, Slate, StageTrace, Trace
 from tests.blending.small import ITEM_IDS, NAMES, POOL, Garbage, Small, index
@@ -638,6 +638,8 @@ def test_a_router_that_could_not_fill_a_page_is_not_built():
         Router([], INDEX, POOL)
     with pytest.raises(ConfigError, match="names of the clients must be different"):
         Router(clients * 2, INDEX, POOL)
+    with pytest.raises(DataError, match="no feature 'colour'"):
+        Router(clients, INDEX, POOL, carry=("kind", "colour"))
     unknown = RouterConfig(business_ms={"music": 50})
     with pytest.raises(ConfigError, match="a business's name must be one of .* live, got 'music'"):
         Router(clients, INDEX, POOL, config=unknown)
