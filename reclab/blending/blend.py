@@ -3,8 +3,10 @@
     a function    blend(request, candidates) -> positions, first card first: called for each request
     a service     service.blend(candidates) -> (kept, trace): called once for all of them
 
-Who raises, points outside the candidates, or shows a card twice loses its say for these pages: a
-note says why, and ``weave`` takes its place. What a service adds to its cards stays with them.
+A position -1, or a number that is missing among a service's ``slot``, leaves that slot of the page
+to the last-resort pool. Who raises, points outside the candidates, or shows a card twice loses its
+say for these pages: a note says why, and the fallback takes its place, a function that obeys the
+same rules; if that fails too, ``weave``. What a service adds to its cards stays with them.
 
 Simplified: industry calls the blending service by RPC, with a deadline of its own.
 """
@@ -27,6 +29,7 @@ class BlendPages:
     """Each request's candidates go to the blending of its arm; what is not chosen is dropped."""
 
     blend: Blend | BlendService
+    fallback: Blend = weave
     name: str = "blend"
 
     def __call__(self, visit: Visit, candidates: Candidates) -> StageResult:
@@ -37,7 +40,7 @@ class BlendPages:
             if len(groups) > 1:
                 at = np.flatnonzero(np.isin(candidates.request_row, rows))
                 mine = candidates.take(at)
-            page, positions, faults = blended(blend, visit, mine, rows)
+            page, positions, faults = blended(blend, self.fallback, visit, mine, rows)
             shown[at[positions]] = True
             pages.append(page)
             notes += faults
@@ -55,7 +58,11 @@ class BlendPages:
 
 
 def blended(
-    blend: Blend | BlendService, visit: Visit, candidates: Candidates, rows: Sequence[int]
+    blend: Blend | BlendService,
+    fallback: Blend,
+    visit: Visit,
+    candidates: Candidates,
+    rows: Sequence[int],
 ) -> tuple[Candidates, Array, list[str]]:
     """The cards of these requests' pages in their order, their positions, and what went wrong."""
     notes: list[str] = []
@@ -63,19 +70,25 @@ def blended(
         try:
             kept, trace = blend.blend(candidates)
             positions = positions_of(kept, candidates)
+            if "slot" not in kept.columns:
+                place = np.arange(len(kept)) - kept.starts()[kept.request_row]
+                kept = kept.with_columns(slot=place)
             visit.inner.append(trace)
             return kept, positions, notes
         except Exception as error:  # whatever it was, it costs the service its say, never the page
-            notes.append(f"blending failed ({type(error).__name__}: {error}): woven by business")
-            blend = weave
-    starts, chosen = candidates.starts(), [np.zeros(0, np.int64)]
+            notes.append(f"blending failed ({type(error).__name__}: {error}): the fallback")
+            blend = fallback
+    starts, none = candidates.starts(), np.zeros(0, np.int64)
+    chosen, slots = [none], [none]
     for row in rows:
         mine = _slice(candidates, int(starts[row]), int(starts[row + 1]))
-        positions, fault = choose(blend, visit.requests[row], mine)
-        chosen.append(starts[row] + positions)
-        notes += [f"request {row}: {fault}: woven by business"] if fault else []
+        page, faults = choose((blend, fallback, weave), visit.requests[row], mine)
+        slots.append(np.flatnonzero(page >= 0))
+        chosen.append(starts[row] + page[page >= 0])
+        notes += [f"request {row}: {fault}" for fault in faults]
     positions = np.concatenate(chosen)
-    return candidates.take(positions), positions, notes
+    kept = candidates.take(positions).with_columns(slot=np.concatenate(slots))
+    return kept, positions, notes
 
 
 def _slice(candidates: Candidates, start: int, end: int) -> Candidates:
@@ -85,24 +98,31 @@ def _slice(candidates: Candidates, start: int, end: int) -> Candidates:
     return Candidates(1, owner, candidates.item_row[start:end], columns)
 
 
-def choose(blend: Blend, request: Request, candidates: Candidates) -> tuple[Array, str]:
-    """(k,) valid positions, and what was wrong with the blending function's own."""
-    try:
-        positions = np.asarray(blend(request, candidates))
-        fault = _fault(positions, len(candidates))
-    except Exception as error:  # any error of a blending function costs its say, never the page
-        fault = f"{type(error).__name__}: {error}"
-    if fault:
-        return weave(request, candidates), f"blending failed ({fault})"
-    return positions[: request.n].astype(np.int64), ""
+def choose(
+    blends: Sequence[Blend], request: Request, candidates: Candidates
+) -> tuple[Array, list[str]]:
+    """(k,) positions of the first of these functions that gives valid ones, -1 = an empty slot,
+    and what was wrong with those before it."""
+    faults = []
+    for blend in blends:
+        try:
+            positions = np.asarray(blend(request, candidates))
+            fault = _fault(positions, len(candidates))
+        except Exception as error:  # any error of a blending function costs its say, never the page
+            fault = f"{type(error).__name__}: {error}"
+        if not fault:
+            return positions[: request.n].astype(np.int64), faults
+        faults.append(f"blending failed ({fault}): the fallback")
+    return np.zeros(0, np.int64), faults
 
 
 def _fault(positions: Array, n: int) -> str:
     if positions.ndim != 1 or (positions.dtype.kind not in "iu" and len(positions)):
         return f"positions must be whole numbers of shape (k,), got {positions.dtype}"
-    if len(positions) and not 0 <= positions.min() <= positions.max() < n:
-        return f"positions must be in 0..{n - 1}, got {positions.min()}..{positions.max()}"
-    return "" if len(np.unique(positions)) == len(positions) else "a position comes twice"
+    if len(positions) and not -1 <= positions.min() <= positions.max() < n:
+        return f"positions must be in -1..{n - 1}, got {positions.min()}..{positions.max()}"
+    cards = positions[positions >= 0]
+    return "" if len(np.unique(cards)) == len(cards) else "a position comes twice"
 
 
 def positions_of(kept: Candidates, given: Candidates) -> Array:

@@ -51,10 +51,13 @@ class LastResort:
         good = "the 500 most popular"
         check(len(self.rows) >= LONGEST, "last-resort pool", len(self.rows), enough, good)
 
-    def fill(self, rows: Array, n: int) -> Array:
-        """(k,) rows of a page -> (n,): those, cut to n, then the pool's first others."""
-        if len(rows) >= n:
-            return rows[:n]
-        have = {*rows.tolist()}
+    def fill(self, rows: Array, slots: Array, n: int) -> Array:
+        """(k,) rows and their slots, rising and below ``n``, -> (n,) the page: where no card
+        stands, the pool's first that are not on it."""
+        if len(rows) == n:
+            return rows
+        page, have = np.full(n, -1, np.int64), {*rows.tolist()}
+        page[slots] = rows
         more = [row for row in self.rows[: n + len(rows)].tolist() if row not in have]
-        return np.concatenate([rows, np.array(more[: n - len(rows)], np.int64)])
+        page[page < 0] = more[: n - len(rows)]
+        return page

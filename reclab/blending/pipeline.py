@@ -27,6 +27,7 @@ def steps(
     index: RowLookup,
     carry: tuple[str, ...],
     blend: Blend | BlendService,
+    fallback: Blend,
     enough: float,
     grace_ms: float,
     now_ms: Callable[[], float],
@@ -36,5 +37,5 @@ def steps(
         Dispatch(lanes, limit_ms),
         Collect(lanes, index.rows, enough, grace_ms, now_ms),
         Check(lanes, index, carry),
-        BlendPages(blend),
+        BlendPages(blend, fallback),
     ]

@@ -11,7 +11,7 @@ Chapter 2, section 2.1, figure 2.1.
     a business               the others, then the pool    until its deadline      each behind its
     the decision service     the live path                flag_ms                 circuit breaker
     the degraded path        the pool                     cached_ms
-    the blending function    weave                        (it runs in the Router: keep it short)
+    the blending function    the fallback, then weave     (it runs in the Router: keep it short)
 
 Simplified: industry runs many Routers behind a load balancer, and limits each caller's rate.
 """
@@ -89,8 +89,9 @@ class RouterConfig:
 class Router:
     """``recommend`` from any number of threads. ``index`` knows the items (the forward index),
     ``pool``: item ids of the last resort, best first; ``carry``: its features that the blending
-    reads; ``degradation`` raises the flag, ``degraded`` answers where it is raised. Column
-    ``business`` of candidates and slates: position in ``names``, -1 = none."""
+    reads; ``fallback`` blends when ``blend`` fails, by the same rules; ``degradation`` raises the
+    flag, ``degraded`` answers where it is raised. Column ``business`` of candidates and slates:
+    position in ``names``, -1 = none."""
 
     def __init__(
         self,
@@ -100,6 +101,7 @@ class Router:
         blend: Blend | BlendService = weave,
         config: RouterConfig | None = None,
         *,
+        fallback: Blend = weave,
         carry: Sequence[str] = (),
         experiment: Experiment | None = None,
         degradation: Degradation | None = None,
@@ -123,7 +125,7 @@ class Router:
             Lane(client, c.n_offers, breaker(), Hedge(c.hedge), now_ms) for client in clients
         ]
         limits = {name: c.limit_ms(name) for name in self.names}
-        handed = index, tuple(carry), blend
+        handed = index, tuple(carry), blend, fallback
         self.steps = steps(self.lanes, limits, *handed, c.enough, c.grace_ms, now_ms)
         """the boxes of figure 2.1, in order"""
         self._door = Door(self._live, c.most, c.gather_ms, self._at_once)
@@ -227,14 +229,36 @@ class Router:
     def _pages(self, requests: Sequence[Request], kept: Candidates) -> list[tuple[Slate, int]]:
         """A full slate a request, and how many of its cards are from the pool."""
         starts, pages = kept.starts().tolist(), []
+        slots = kept.columns.get("slot", np.arange(len(kept)) - kept.starts()[kept.request_row])
         for row, request in enumerate(requests):
-            start, end = starts[row], min(starts[row + 1], starts[row] + request.n)
-            rows = self.last_resort.fill(kept.item_row[start:end], request.n)
-            more = request.n - (end - start)
-            columns = {name: _pad(values[start:end], more) for name, values in kept.columns.items()}
-            columns.pop("item_id", None)
-            pages.append((Slate(request, self.index.ids[rows], rows, columns), more))
+            mine = slots[starts[row] : starts[row + 1]]
+            at = _first_in_slot(mine, request.n)
+            cards, slot = at + starts[row], mine[at]
+            rows = self.last_resort.fill(kept.item_row[cards], slot, request.n)
+            columns = {
+                name: _spread(values[cards], slot, request.n)
+                for name, values in kept.columns.items()
+                if name != "item_id"
+            }
+            slate = Slate(request, self.index.ids[rows], rows, columns)
+            pages.append((slate, request.n - len(cards)))
         return pages
+
+
+def _first_in_slot(slot: Array, n: int) -> Array:
+    """(k,) positions of the cards that stand on a page of ``n``, by slot: the first in each."""
+    first = np.unique(slot, return_index=True)[1]
+    return first[(slot[first] >= 0) & (slot[first] < n)]
+
+
+def _spread(values: Array, slots: Array, n: int) -> Array:
+    """(n, …) a column by slot; what is from the pool has NaN there, or -1."""
+    if len(values) == n:
+        return values
+    blank = np.nan if values.dtype.kind == "f" else -1
+    spread = np.full((n, *values.shape[1:]), blank, values.dtype)
+    spread[slots] = values
+    return spread
 
 
 def _with_inner(trace: Trace, inner: Sequence[Trace], notes: tuple[str, ...]) -> Trace:
@@ -244,14 +268,6 @@ def _with_inner(trace: Trace, inner: Sequence[Trace], notes: tuple[str, ...]) ->
         stages = stages[:-1] + inner[0].stages
     said = tuple(note for one in inner for note in one.notes)
     return Trace(stages, notes + trace.notes + said)
-
-
-def _pad(values: Array, more: int) -> Array:
-    """A column with ``more`` unknowns behind it."""
-    if not more:
-        return values
-    blank = np.nan if values.dtype.kind == "f" else -1
-    return np.concatenate([values, np.full(more, blank, values.dtype)])
 
 
 def _cached(

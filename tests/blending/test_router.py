@@ -498,8 +498,8 @@ def bad_blend(positions):
     ("blend", "words"),
     [
         (lambda request, candidates: 1 / 0, "ZeroDivisionError"),
-        (bad_blend(np.array([0, 1, 999])), "must be in 0..39, got 0..999"),
-        (bad_blend([-1]), "must be in 0..39"),
+        (bad_blend(np.array([0, 1, 999])), "must be in -1..39, got 0..999"),
+        (bad_blend([-2]), "must be in -1..39"),
         (bad_blend([1, 2, 1]), "comes twice"),
         (bad_blend(np.array([0.0, 1.0])), "whole numbers"),
         (bad_blend(None), "whole numbers"),
@@ -510,7 +510,7 @@ def test_a_blending_function_that_fails_loses_its_say(blend, words):
     slate, trace = router.recommend(USER)
     woven, _ = router_of(Small("live"), Small("ad")).recommend(USER)
     assert slate.item_id.tolist() == woven.item_id.tolist()
-    assert words in trace.steps.notes[0] and "woven by business" in trace.steps.notes[0]
+    assert words in trace.steps.notes[0] and "the fallback" in trace.steps.notes[0]
 
 
 def test_a_blending_function_may_be_short_and_is_cut_when_it_is_long():
@@ -519,6 +519,27 @@ def test_a_blending_function_may_be_short_and_is_cut_when_it_is_long():
     assert_valid(slate)
     assert trace.from_pool == 9 and not trace.steps.notes
     assert_valid(router_of(Small("live"), blend=last_first).recommend(USER)[0])
+
+
+def test_an_empty_slot_is_filled_from_the_pool_and_the_others_stay_where_they_are():
+    gaps = bad_blend(np.array([-1, -1, 5, -1, 0]))
+    slate, trace = router_of(Small("live"), blend=gaps).recommend(USER)
+    assert_valid(slate)
+    said = Small("live").offer([USER], 20, _far()).item_id
+    assert slate.item_id[[2, 4]].tolist() == said[[5, 0]].tolist()
+    assert slate.columns["business"].tolist() == [-1, -1, 0, -1, 0, -1, -1, -1, -1, -1]
+    assert trace.from_pool == 8 and not trace.steps.notes
+
+
+def test_the_fallback_blends_when_the_blending_fails_and_weave_when_both_do():
+    fails_too = bad_blend([7, 7])
+    for fallback, first in ((last_first, 19), (fails_too, 0)):
+        for blend in (fails_too, Service(error)):
+            router = router_of(Small("live"), blend=blend, fallback=fallback)
+            slate, trace = router.recommend(USER)
+            said = Small("live").offer([USER], 20, _far()).item_id
+            assert slate.item_id[0] == said[first] and trace.from_pool == 0
+            assert "blending failed" in trace.steps.notes[0]
 
 
 def test_the_blending_function_sees_clean_candidates_of_its_request():
@@ -568,6 +589,19 @@ def test_a_blending_service_is_asked_once_for_all_requests():
         assert trace.steps.notes == ("the service says hello",)
 
 
+def with_slots(kept):
+    return kept.with_columns(slot=np.tile([1, 3, 5, 3, -1, 99, 2, 2, 9, 8], kept.n_requests))
+
+
+def test_a_service_says_the_slot_of_each_card_and_the_first_in_a_slot_stays():
+    slate, trace = router_of(Small("live"), blend=Service(with_slots)).recommend(USER)
+    best = np.sort(Small("live").offer([USER], 20, _far()).score)[::-1]
+    assert_valid(slate)
+    assert np.flatnonzero(slate.columns["business"] == 0).tolist() == [1, 2, 3, 5, 8, 9]
+    np.testing.assert_allclose(slate.columns["score"][[1, 3, 5, 2]], best[[0, 1, 2, 6]])
+    assert trace.from_pool == 4
+
+
 def strange(kept):
     return replace(kept, item_row=kept.item_row[::-1] * 0 + 2999)
 
@@ -588,7 +622,7 @@ def test_a_blending_service_that_fails_loses_its_say(spoil, words):
     slate, trace = router_of(Small("live"), blend=Service(spoil)).recommend(USER)
     woven, _ = router_of(Small("live")).recommend(USER)
     assert slate.item_id.tolist() == woven.item_id.tolist()
-    assert words in trace.steps.notes[0] and "woven by business" in trace.steps.notes[0]
+    assert words in trace.steps.notes[0] and "the fallback" in trace.steps.notes[0]
 
 
 def test_arms_may_have_a_service_and_a_function_at_once():
