@@ -24,6 +24,7 @@ BENCHES = {
     "dcaf_world": "value against cost of DCAF on the platform, three seeds (minutes)",
     "dcaf": "the price of computing beside HiGHS, up to a million requests",
     "surge": "degradation policies in a surge, a day, real traces; the load model beside a queue",
+    "router": "200 concurrent pages on real processes: faults, recovery; overhead in one process",
     "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",
     "train_speed": "training beside another library's models (needs it and the data)",
     "sequence": "what the behaviour sequence is worth on the simulated platform, three seeds",

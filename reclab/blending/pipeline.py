@@ -1,0 +1,41 @@
+"""The five steps of figure 2.1, in order.
+
+    1  the server asks the Router            router.py, door.py
+    2  the Router asks the businesses        Dispatch    in parallel, each with a deadline
+    3  the businesses answer                 Collect     late ones are left out
+    4  one heterogeneous candidate set       Check       what cannot be shown is dropped
+    5  the page                              BlendPages  and back through the Router
+
+Chapter 2, section 2.1.
+Simplified: industry runs the blending service as a process of its own, behind one more RPC.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from reclab.blending.blend import BlendPages
+from reclab.blending.check import Check
+from reclab.blending.experiment import Blend, BlendService
+from reclab.blending.fan_out import Collect, Dispatch
+from reclab.blending.lane import Lane
+from reclab.blending.page import RowLookup
+from reclab.core.stage import Stage
+
+
+def steps(
+    lanes: Sequence[Lane],
+    limit_ms: Mapping[str, float],
+    index: RowLookup,
+    carry: tuple[str, ...],
+    blend: Blend | BlendService,
+    fallback: Blend,
+    enough: float,
+    grace_ms: float,
+    now_ms: Callable[[], float],
+) -> list[Stage]:
+    """The boxes, in order; the first, the request, is what they are called with."""
+    return [
+        Dispatch(lanes, limit_ms),
+        Collect(lanes, index.rows, enough, grace_ms, now_ms),
+        Check(lanes, index, carry),
+        BlendPages(blend, fallback),
+    ]
