@@ -44,12 +44,13 @@ class InsertAtFixedSlots:
         own = np.array([bool(mine) for mine in self.slots])[business]
         place = place_in_business(candidates, kinds)
         place[~own] = place_of(candidates.take(~own))
-        longest = int(candidates.counts().max(initial=0)) + len(owned)
-        never = longest + 1
-        due = np.full((kinds + 1, longest + 1), never)  # by business and place; others last
-        due[kinds, : longest - len(owned)] = np.setdiff1d(np.arange(longest), owned)
+        width = int(candidates.counts().max(initial=0))
+        free = np.setdiff1d(np.arange(width + len(owned)), owned)[:width]
+        never = width + int(owned.max(initial=0)) + 1
+        due = np.full((kinds + 1, width), never)  # by business and place; the others last
+        due[kinds] = free
         for b, mine in enumerate(self.slots):
-            due[b, : len(mine)] = mine
+            due[b, : len(mine)] = mine[:width]
         at = due[np.where(own, business, kinds), place]
         result = split(candidates.with_columns(due=at), at < never, "no fixed slot left for it")
         return _in_order(result, result.kept["due"])
