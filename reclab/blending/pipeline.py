@@ -8,9 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from reclab.blending.allocation.policy import AllocateStage, PagePolicy
+from reclab.blending.allocation.priced_page import PricedPage
+from reclab.blending.allocation.rules import EMPTY
 from reclab.blending.calibration import CalibrateStage, ScoreCalibration
 from reclab.blending.currency import Currency, Outcomes, ValueStage
+from reclab.core.errors import DataError
 from reclab.core.pipeline import run
 from reclab.core.stage import Stage, StageResult
 from reclab.core.types import Candidates, Trace
@@ -47,3 +52,12 @@ class BlendingService:
     def blend(self, candidates: Candidates) -> tuple[Candidates, Trace]:
         """The cards of each request's page in their order, with the column ``slot``."""
         return run([Collected(candidates), *self.stages()], None, candidates.n_requests)
+
+    def observe(self, kept: Candidates, now_ms: int) -> None:
+        """Tell a policy with prices what was shown: cards as ``blend`` returned them."""
+        if not isinstance(self.policy, PricedPage):
+            raise DataError(f"{type(self.policy).__name__} learns nothing from what is shown "
+                            "(PricedPage does)")  # fmt: skip
+        pages = np.full((kept.n_requests, self.policy.rules.slots), EMPTY)
+        pages[kept.request_row, kept["slot"]] = np.arange(len(kept))
+        self.policy.observe(kept, pages, now_ms)

@@ -21,6 +21,7 @@ BENCHES = {
     "globo": "next clicks on a day of a news portal (needs the data)",
     "ml_loo": "each user's last film on MovieLens-100K (needs the data)",
     "ml100k": "AUC on MovieLens-100K (needs the data)",
+    "allocation": "pages and days of blending beside HiGHS, and what bids earn (minutes)",
     "dcaf": "the price of computing beside HiGHS, up to a million requests",
     "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",
     "train_speed": "training beside another library's models (needs it and the data)",

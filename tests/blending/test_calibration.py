@@ -6,8 +6,12 @@ import pytest
 from reclab.blending import (
     BlendingService,
     Currency,
+    DualPrices,
     Outcomes,
+    PageRules,
     PricedPage,
+    Quotas,
+    RatioWeave,
     ScoreCalibration,
     ScoreCalibrationConfig,
     WeightedSum,
@@ -165,6 +169,18 @@ def test_the_service_blends_businesses_whose_scores_cannot_be_compared():
     assert violations(pages, candidates, blended.policy.rules) == []
     raw = WeightedSum(blended.policy.rules).allocate(candidates)
     assert truth[kept.item_row].sum() > 1.15 * truth[raw].sum()
+
+
+def test_what_the_service_showed_moves_its_prices():
+    prices = DualPrices(Quotas(high=(1, 0.05, 1, 1, 1, 1)), PageRules(), np.ones(24))
+    blended = service(PricedPage(prices=prices))
+    kept, _ = blended.blend(random_pages(30, seed=5))
+    blended.observe(kept, now_ms=0)
+    assert prices.pages == 30
+    assert prices.exposures.sum() == pytest.approx(30 * PageRules().weights.sum())
+    assert prices.get().business[1] > 0  # too much of live was shown
+    with pytest.raises(DataError, match="RatioWeave learns nothing"):
+        service(RatioWeave()).observe(kept, now_ms=0)
 
 
 def test_scores_that_are_no_numbers_leave_with_a_reason():
