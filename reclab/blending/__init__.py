@@ -1,56 +1,17 @@
-"""Blending (混合推荐系统), §2.1: one page from many businesses.
+"""§2.1 Blending (混合推荐系统): one page from many businesses.
 
-    short video | live | product | ad | image-text | campaign      candidates, each with own scores
+    short video | live | product | ad | image-text | campaign    candidates, each with own scores
                           |
-    pipeline.py:  calibration.py   score -> probability, a curve for each business
+    service.py    calibration.py      score -> probability, a curve for each business
+    (pipeline.py)         |
+                  currency.py         probability -> expected objectives -> one value
                           |
-                  currency.py      probability -> expected objectives -> one value
-                          |
-                  allocation/      which card gets which slot, under the rules of the page
+                  allocation/         which card gets which slot
+                          |   fixed_slots  ratio_weave  weighted_sum  exact_page  priced_page
+                          |   under allocation/rules.py, at allocation/prices.py
                           |
     page, and what its ads pay: auction.py
 
-Still to come: the Router, the businesses and the RPC between them, lesson 01.
+Still to come: the Router, the businesses and the RPC between them, lesson 01. This file imports
+nothing, so that a process loads only what it serves.
 """
-
-from reclab.blending.allocation import (
-    AllocateStage,
-    DualPrices,
-    ExactPage,
-    FixedSlots,
-    PagePolicy,
-    PageRules,
-    PricedPage,
-    PricingConfig,
-    Quotas,
-    RatioWeave,
-    WeightedSum,
-    violations,
-)
-from reclab.blending.auction import AuctionConfig, sell_page, sell_slots
-from reclab.blending.calibration import ScoreCalibration, ScoreCalibrationConfig
-from reclab.blending.currency import Currency, Outcomes
-from reclab.blending.pipeline import BlendingService
-
-__all__ = [
-    "AllocateStage",
-    "AuctionConfig",
-    "BlendingService",
-    "Currency",
-    "DualPrices",
-    "ExactPage",
-    "FixedSlots",
-    "Outcomes",
-    "PagePolicy",
-    "PageRules",
-    "PricedPage",
-    "PricingConfig",
-    "Quotas",
-    "RatioWeave",
-    "ScoreCalibration",
-    "ScoreCalibrationConfig",
-    "WeightedSum",
-    "sell_page",
-    "sell_slots",
-    "violations",
-]

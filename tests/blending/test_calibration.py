@@ -3,22 +3,22 @@
 import numpy as np
 import pytest
 
-from reclab.blending import (
-    BlendingService,
-    Currency,
+from reclab.blending.allocation import (
     DualPrices,
-    Outcomes,
     PageRules,
     PricedPage,
     Quotas,
     RatioWeave,
-    ScoreCalibration,
-    ScoreCalibrationConfig,
     WeightedSum,
     violations,
 )
-from reclab.blending.calibration import CalibrateStage
-from reclab.blending.currency import ValueStage
+from reclab.blending.calibration import (
+    CalibrateStage,
+    ScoreCalibration,
+    ScoreCalibrationConfig,
+)
+from reclab.blending.currency import Currency, Outcomes, ValueStage
+from reclab.blending.service import BlendingService
 from reclab.core.errors import ConfigError, DataError, NotBuilt
 from reclab.core.metrics import auc, ece
 from reclab.core.types import Candidates

@@ -43,11 +43,12 @@ class AllocateStage:
         kept = candidates.take(placed).with_columns(slot=slot)
         lost = candidates.take(rest)
         reason = (~np.isfinite(lost["value"])).astype(np.int16)
-        return StageResult(kept, lost.with_columns(reason=reason), REASONS, notes=_notes(pages))
+        notes = _notes(pages[candidates.counts() > 0])
+        return StageResult(kept, lost.with_columns(reason=reason), REASONS, notes=notes)
 
 
 def _notes(pages: Array) -> tuple[str, ...]:
-    """Which pages are short."""
+    """How many pages are short, of requests with candidates."""
     short = int((pages == EMPTY).any(1).sum())
     return (f"{short} of {len(pages)} pages have empty slots",) if short else ()
 
