@@ -40,14 +40,9 @@ def grid_of(candidates: Candidates, value: Array, rules: PageRules) -> Grid:
     size = np.bincount(group, minlength=n_requests * n)
     start = size.cumsum() - size
     place = np.arange(len(group)) - start.take(group)
-    room = _room(rules)
-    if len(size) and size.max() > room:
-        keep = _few_of_a_creator(group, creator, rules)
-        group, worth, creator, rows = (x[keep] for x in (group, worth, creator, rows))
-        kept = np.bincount(group, minlength=n_requests * n)
-        place = np.arange(len(group)) - (kept.cumsum() - kept).take(group)
-        keep = place < room
-        group, worth, creator, rows, place = (x[keep] for x in (group, worth, creator, rows, place))
+    if len(size) and size.max() > _room(rules):
+        keep, place = _short_list(group, creator, place, size, rules)
+        group, worth, creator, rows = (x.take(keep) for x in (group, worth, creator, rows))
     width = 1 + (int(place.max()) + 1 if len(place) else 0)
     return _filled(n_requests, n, width, group, place, rows, worth, creator, size)
 
@@ -81,6 +76,24 @@ def _room(rules: PageRules) -> int:
     """Best cards of a business among which a page always finds the one it takes: those placed
     before, those of the creators that must wait, and it."""
     return rules.slots + rules.creator_gap * _of_a_creator(rules)
+
+
+def _short_list(
+    group: Array, creator: Array, place: Array, size: Array, rules: PageRules
+) -> tuple[Array, Array]:
+    """Positions of the cards that a page may need, and their places in their group. Creators are
+    looked at among the best cards only, and among more where too few are left."""
+    room, best = _room(rules), 4 * _room(rules)
+    while True:
+        keep = (place < best).nonzero()[0]
+        keep = keep[_few_of_a_creator(group.take(keep), creator.take(keep), rules)]
+        kept = np.bincount(group.take(keep), minlength=len(size))
+        if ((kept >= room) | (size <= best)).all():
+            break
+        best *= 4
+    place = np.arange(len(keep)) - (kept.cumsum() - kept).take(group.take(keep))
+    first = place < room
+    return keep[first], place[first]
 
 
 def _few_of_a_creator(group: Array, creator: Array, rules: PageRules) -> Array:

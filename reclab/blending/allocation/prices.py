@@ -90,7 +90,7 @@ class Shown(NamedTuple):
 
 
 class DualPrices:
-    """``get`` the prices, ``update`` them with what was shown. ``hourly`` (24,) pages expected in
+    """One day's prices: ``get`` them, ``update`` them with what was shown. ``hourly`` (24,) pages expected in
     each hour, yesterday's as a rule; ``start`` yesterday's prices, else none."""
 
     def __init__(
