@@ -145,7 +145,7 @@ def a_day() -> None:
             nothing = serve_day(PricedPage(rules), *day, 500, PAYERS)
             told("no prices", nothing, quotas, best, bound)
             weave = RatioWeave(rules, (4, 1.8, 1.7, 1.4, 1.3, 0.8))
-            told("RatioWeave near the quotas", serve_day(weave, *day, 500, PAYERS), quotas, best,
+            told("a ratio near the quotas", serve_day(weave, *day, 500, PAYERS), quotas, best,
                  bound)  # fmt: skip
 
 

@@ -90,8 +90,8 @@ class Shown(NamedTuple):
 
 
 class DualPrices:
-    """One day's prices: ``get`` them, ``update`` them with what was shown. ``hourly`` (24,) pages expected in
-    each hour, yesterday's as a rule; ``start`` yesterday's prices, else none."""
+    """One day's prices: ``get`` them, ``update`` them with what was shown. ``hourly`` (24,) pages
+    expected in each hour, yesterday's as a rule; ``start`` yesterday's prices, else none."""
 
     def __init__(
         self,
