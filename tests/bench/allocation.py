@@ -119,9 +119,9 @@ def a_day() -> None:
     forecast = HOURLY / HOURLY.sum() * DAY / 1.05
 
     def serve(day: tuple[Candidates, Array], config: PricingConfig | None = None,
-              start: Prices | None = None) -> tuple[Account, Prices]:  # fmt: skip
+              start: Prices | None = None, every: int = 20) -> tuple[Account, Prices]:  # fmt: skip
         prices = DualPrices(quotas, rules, forecast, config, start)
-        account = serve_day(PricedPage(rules, prices), *day, payers=PAYERS)
+        account = serve_day(PricedPage(rules, prices), *day, every, PAYERS)
         return account, prices.average()
 
     _, yesterday = serve(random_day(DAY, seed=2))
@@ -140,6 +140,7 @@ def a_day() -> None:
               f"{100 * DAY * short / bound:.2f} +- {100 * DAY * error / bound:.2f} %")  # fmt: skip
         told("prices learned today", serve(day)[0], quotas, best, bound)
         told("learned, from yesterday's", serve(day, start=yesterday)[0], quotas, best, bound)
+        told("learned, every 500 pages", serve(day, every=500)[0], quotas, best, bound)
         told("yesterday's, stale", serve(day, stale, yesterday)[0], quotas, best, bound)
         if drift == 1.0:
             nothing = serve_day(PricedPage(rules), *day, 500, PAYERS)

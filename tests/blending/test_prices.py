@@ -58,9 +58,9 @@ def best(today, quotas):
     return day_optimum(today[0], RULES, quotas, groups=50, close=1e-3)
 
 
-def served(day, quotas: Quotas, config=None, start=None, forecast=FORECAST) -> Account:
+def served(day, quotas: Quotas, config=None, start=None, forecast=FORECAST, every=10) -> Account:
     prices = DualPrices(quotas, RULES, forecast, config, start)
-    return serve_day(PricedPage(RULES, prices), *day, every=10, payers=PAYERS)
+    return serve_day(PricedPage(RULES, prices), *day, every=every, payers=PAYERS)
 
 
 def test_quotas_and_budgets_are_met_and_nearly_all_value_kept_through_tide_and_drift(
@@ -73,6 +73,12 @@ def test_quotas_and_budgets_are_met_and_nearly_all_value_kept_through_tide_and_d
     assert (spent[1::2] > 0.98).all()  # the short budgets are used up
     assert 0.98 * best.bound <= account.shown.value <= best.bound * 1.005
     assert violations(account.pages, today[0], RULES) == []
+
+
+def test_prices_that_hear_of_pages_late_do_not_swing(today, quotas, best):
+    account = served(today, quotas, every=50)  # forty times a day
+    assert account.misses(quotas).max() < 0.02
+    assert account.shown.value > 0.97 * best.bound
 
 
 def test_yesterdays_prices_left_alone_miss_the_quotas_and_lose_value(today, quotas, best):

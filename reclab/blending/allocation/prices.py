@@ -25,6 +25,7 @@ from reclab.core.clock import DAY_MS, HOUR_MS
 from reclab.core.errors import check, check_float
 from reclab.core.types import Array
 
+LAG = 100  # pages at most that one update moves a price for: more at one price would overshoot
 PRIOR = 0.02  # of the day: how much of it the forecast is believed before traffic corrects it
 
 
@@ -161,7 +162,7 @@ class DualPrices:
         low, high = np.array(self.quotas.low), np.array(self.quotas.high)
         due = np.clip((low * total - self.exposures) / (left * page), 0.0, 1.0)
         allowed = np.clip((high * total - self.exposures) / (left * page), 0.0, 1.0)
-        step = c.step * max(unit, 0.0) * shown.pages
+        step = c.step * max(unit, 0.0) * min(shown.pages, LAG)
         most = c.most * max(unit, 0.0)
         self.floor = np.where(low > 0, np.clip(self.floor + step * (due - got), 0.0, most), 0.0)
         self.cap = np.where(high < 1, np.clip(self.cap + step * (got - allowed), 0.0, most), 0.0)
@@ -173,5 +174,5 @@ class DualPrices:
         plan = np.maximum(budget / (self.pages + left), 1e-12)
         rate = np.maximum(budget - self.spend, 0.0) / left
         off = np.clip((shown.spend / shown.pages - rate) / plan, -2.0, 2.0)
-        moved = self.payer + c.budget_step * max(unit, 0.0) * shown.pages * off
+        moved = self.payer + c.budget_step * max(unit, 0.0) * min(shown.pages, LAG) * off
         self.payer = np.clip(moved, 0.0, c.most * max(unit, 0.0))
