@@ -96,7 +96,7 @@ def test_value_and_exposures_are_weighted_by_who_sees_the_slot():
         ({"ceilings": (1, 1, 1)}, ("ceiling of video", "ceiling of live", "ceiling of ad")),
         (
             {"ceilings": (1, 1, 4)},  # three ads would stand at 1, 3 and 5, and fill no page
-            ("most_in_a_row of ad", "ceiling of video", "ceiling of live"),
+            ("ceiling of video", "ceiling of live", "most_in_a_row of ad"),
         ),
     ],
 )
@@ -133,6 +133,11 @@ def test_settings_out_of_range_are_named(change, said):
     with pytest.raises(ConfigError) as error:
         replace(RULES, **change)
     assert said in str(error.value)
+
+
+def test_rules_given_as_lists_are_the_same_rules():
+    assert replace(RULES, floors=[1, 0, 0], paid=["ad"]) == RULES
+    assert conflicts(replace(RULES, floors=[1, 0, 0])) == ()
 
 
 def test_an_unknown_business_is_an_error():

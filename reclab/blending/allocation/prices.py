@@ -41,6 +41,8 @@ class Quotas:
     """what each payer spends in a day, at most (money, 0 = nothing of it is shown)"""
 
     def __post_init__(self) -> None:
+        for name in ("low", "high", "budgets"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # quotas are compared
         same = len(self.low) == len(self.high)
         check(same, "Quotas.high", self.high, f"have {len(self.low)} entries, as low", "1 each")
         for low, high in zip(self.low, self.high, strict=True):

@@ -32,47 +32,62 @@ class Rows(NamedTuple):
 
 def page_rows(business: Array, creator: Array, rules: PageRules) -> list[Rows]:
     """All rules of a page for candidates (n,); a floor asks for no more than there is."""
-    n, slots, kinds = len(business), rules.slots, len(rules.businesses)
-    of_business = (np.arange(kinds)[:, None] == business).astype(np.float64)
-    paid = (rules.is_paid.astype(np.float64) @ of_business)[None]
-    whole = np.ones((1, slots))
-    wide = slots + kinds
-
-    def block(groups: Array, windows: Array, extra: sp.spmatrix | None = None) -> sp.coo_matrix:
-        left = sp.kron(sp.coo_matrix(groups), sp.coo_matrix(windows), "coo")
-        return _beside(left, extra if extra is not None else sp.coo_matrix((left.shape[0], wide)))
-
-    empty = sp.hstack([sp.eye(slots), sp.coo_matrix((slots, kinds))])
-    short = sp.hstack([sp.coo_matrix((kinds, slots)), sp.eye(kinds)])
-    holes = sp.hstack([sp.diags([1.0, -1.0], [0, 1], (slots - 1, slots)),
-                       sp.coo_matrix((slots - 1, kinds))])  # fmt: skip
-    none = sp.coo_matrix((slots - 1, n * slots))
-    found = [
-        Rows("a card a slot", block(np.ones((1, n)), np.eye(slots), empty), 1, 1),
-        Rows("holes last", _beside(none, holes), -1, 0),
-        Rows("a card once", block(np.eye(n), whole), 0, 1),
-        Rows("most_paid", block(paid, whole), 0, rules.most_paid),
-        Rows("first_paid", block(paid, whole * (np.arange(slots) < rules.first_paid)), 0, 0),
-        Rows("paid_gap", block(paid, _windows(slots, rules.paid_gap + 1)), 0, 1),
+    of_business = np.arange(len(rules.businesses))[:, None] == business
+    return [
+        *_what_a_page_is(len(business), rules),
+        *_paid_rows(of_business, rules),
+        *_business_rows(of_business, rules),
+        *_creator_rows(creator, rules),
     ]
-    for b, most in enumerate(rules.most_in_a_row):
-        if most < slots:
-            windows = block(of_business[b : b + 1], _windows(slots, most + 1))
-            found.append(Rows(f"most_in_a_row of {rules.businesses[b]}", windows, 0, most))
-    held = block(of_business, whole, short)
-    floors = np.minimum(rules.floors, of_business.sum(1))
+
+
+def _what_a_page_is(n: int, rules: PageRules) -> list[Rows]:
+    slots, kinds = rules.slots, len(rules.businesses)
+    empty = sp.hstack([sp.eye(slots), sp.coo_matrix((slots, kinds))])
+    step = sp.diags([1.0, -1.0], [0, 1], (slots - 1, slots))
+    holes = sp.hstack([sp.coo_matrix((slots - 1, n * slots)), step,
+                       sp.coo_matrix((slots - 1, kinds))])  # fmt: skip
+    return [
+        Rows("a card a slot", _block(np.ones((1, n)), np.eye(slots), rules, empty), 1, 1),
+        Rows("holes last", holes, -1, 0),
+        Rows("a card once", _block(np.eye(n), np.ones((1, slots)), rules), 0, 1),
+    ]
+
+
+def _paid_rows(of_business: Array, rules: PageRules) -> list[Rows]:
+    paid, slots = of_business[rules.is_paid].any(0)[None], np.arange(rules.slots)[None]
+    gaps = _windows(rules.slots, rules.paid_gap + 1)
+    return [
+        Rows("most_paid", _block(paid, slots >= 0, rules), 0, rules.most_paid),
+        Rows("first_paid", _block(paid, slots < rules.first_paid, rules), 0, 0),
+        Rows("paid_gap", _block(paid, gaps, rules), 0, 1),
+    ]
+
+
+def _business_rows(of_business: Array, rules: PageRules) -> list[Rows]:
+    slots, kinds, found = rules.slots, len(rules.businesses), []
+    whole, sent = np.ones((1, slots)), of_business.sum(1)
     for b, name in enumerate(rules.businesses):
-        if floors[b]:
-            found.append(Rows(f"floor of {name}", held.tocsr()[[b]], floors[b], np.inf))
-        if rules.ceilings[b] < min(slots, of_business[b].sum()):
-            alone = block(of_business[b : b + 1], whole)
-            found.append(Rows(f"ceiling of {name}", alone, 0, rules.ceilings[b]))
-    several, count = np.unique(creator[creator >= 0], return_counts=True)
-    if rules.creator_gap and (count > 1).any():
-        mine = several[count > 1][:, None] == creator
-        windows = block(mine.astype(np.float64), _windows(slots, rules.creator_gap + 1))
-        found.append(Rows("creator_gap", windows, 0, 1))
+        mine, most = of_business[b : b + 1], rules.most_in_a_row[b]
+        if most < slots:
+            runs = _block(mine, _windows(slots, most + 1), rules)
+            found.append(Rows(f"most_in_a_row of {name}", runs, 0, most))
+        if floor := min(rules.floors[b], sent[b]):
+            short = sp.coo_matrix(([1.0], ([0], [slots + b])), (1, slots + kinds))
+            found.append(Rows(f"floor of {name}", _block(mine, whole, rules, short), floor, np.inf))
+        if rules.ceilings[b] < min(slots, sent[b]):
+            held = _block(mine, whole, rules)
+            found.append(Rows(f"ceiling of {name}", held, 0, rules.ceilings[b]))
     return found
+
+
+def _creator_rows(creator: Array, rules: PageRules) -> list[Rows]:
+    several, count = np.unique(creator[creator >= 0], return_counts=True)
+    if not rules.creator_gap or not (count > 1).any():
+        return []
+    theirs = several[count > 1][:, None] == creator
+    gaps = _windows(rules.slots, rules.creator_gap + 1)
+    return [Rows("creator_gap", _block(theirs, gaps, rules), 0, 1)]
 
 
 def page_gain(value: Array, rules: PageRules) -> Array:
@@ -98,5 +113,12 @@ def _windows(slots: int, length: int) -> Array:
     return ((late >= 0) & (late < length)).astype(np.float64)
 
 
-def _beside(left: sp.spmatrix, right: sp.spmatrix) -> sp.coo_matrix:
-    return sp.hstack([left, right], "coo")
+def _block(
+    groups: Array, windows: Array, rules: PageRules, extra: sp.spmatrix | None = None
+) -> sp.coo_matrix:
+    """A row for each of the groups (g, n) of cards in each of the windows (m, slots), and ``extra``
+    for e and s."""
+    rows = sp.kron(sp.coo_matrix(groups, dtype=float), sp.coo_matrix(windows, dtype=float), "coo")
+    if extra is None:
+        extra = sp.coo_matrix((rows.shape[0], rules.slots + len(rules.businesses)))
+    return sp.hstack([rows, extra], "coo")

@@ -54,6 +54,8 @@ class PageRules:
     """other cards between two of one creator, at least (cards, 0-9)"""
 
     def __post_init__(self) -> None:
+        for name in ("businesses", "paid", "most_in_a_row", "floors", "ceilings"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # rules are compared
         n = len(self.businesses)
         few = 1 <= n <= 100 and len(set(self.businesses)) == n
         check(few, "PageRules.businesses", self.businesses, "be 1..100 different names", "6 names")

@@ -92,38 +92,41 @@ class Tables(NamedTuple):
 @lru_cache(maxsize=64)
 def tables_of(rules: PageRules) -> Tables:
     """The automaton of the rules."""
-    n, paid = len(rules.businesses), rules.is_paid
-    free = min(rules.paid_gap, rules.slots)
-    states: dict[tuple[int, int, int, int], int] = {(-1, 0, free, 0): 0}
-    rows: list[list[int]] = []
-    for last, run, since, ads in (todo := list(states)):  # grows while it is read
-        row = []
-        for b in range(n):
-            if (b == last and run >= rules.most_in_a_row[b]) or (
-                paid[b] and (since < free or ads >= rules.most_paid)
-            ):
-                row.append(EMPTY)
-                continue
-            longer = min(run + 1, rules.slots) if b == last else 1
-            if rules.most_in_a_row[b] >= rules.slots:
-                longer = 1  # no run can be too long: not worth a state
-            state = (b, longer, 0 if paid[b] else min(free, since + 1), ads + int(paid[b]))
-            if state not in states:
-                states[state] = len(states)
-                todo.append(state)
-            row.append(states[state])
-        rows.append(row)
+    n, rows = len(rules.businesses), _moves_of(rules)
     end = len(rows)  # the state behind the last card
     then = np.full((end + 1, n + 1), end)
-    then[:end, :n] = np.array(rows).reshape(end, n)
+    then[:end, :n] = rows
     barred = then == EMPTY
     barred[end, :n] = True
     then[barred] = end
     cost = np.where(barred, -np.inf, 0.0)
     cost[:, n] = -short_of_page(rules)
     cost = np.repeat(cost[None], rules.slots, 0)
-    cost[: rules.first_paid, :, np.flatnonzero(paid)] = -np.inf
+    cost[: rules.first_paid, :, np.flatnonzero(rules.is_paid)] = -np.inf
     return Tables(cost, then, _reach(rules, cost, then))
+
+
+def _moves_of(rules: PageRules) -> Array:
+    """(states, businesses) the state after a card of each business, -1 = barred; state 0 is the
+    empty page."""
+    paid, free = rules.is_paid.tolist(), min(rules.paid_gap, rules.slots)
+    states: dict[tuple[int, int, int, int], int] = {(-1, 0, free, 0): 0}
+    rows: list[list[int]] = []
+    for last, run, since, ads in (todo := list(states)):  # grows while it is read
+        row = []
+        for b, most in enumerate(rules.most_in_a_row):
+            too_long = b == last and run >= most
+            if too_long or (paid[b] and (since < free or ads >= rules.most_paid)):
+                row.append(EMPTY)
+                continue
+            longer = run + 1 if b == last and most < rules.slots else 1  # others need no count
+            state = (b, longer, 0 if paid[b] else min(free, since + 1), ads + paid[b])
+            if state not in states:
+                states[state] = len(states)
+                todo.append(state)
+            row.append(states[state])
+        rows.append(row)
+    return np.array(rows)
 
 
 def _reach(rules: PageRules, cost: Array, then: Array) -> list[tuple[Array, Array]]:
