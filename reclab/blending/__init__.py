@@ -18,6 +18,14 @@
     businesses (contract.py) ─ 3  candidates ─► check.py ─ 4  one set, checked
                                                   dropped with reasons
 
+and inside the blending service:
+
+    service.py    calibration.py   score -> probability, a curve for each business
+                  currency.py      probability -> expected objectives -> one value
+                  allocation/      which card gets which slot: fixed slots, weave, weighted sum, the
+                                   exact page, or the page at prices; under the rules of the page
+                  auction.py       what its ads pay
+
 ``pipeline.py`` is the list of the steps as code; ``trace.py`` is what happened, call by call, for
 the waterfall in ``reclab.show``; ``generate.py`` writes the code of blending.proto anew. This file
 imports nothing, so that a server's process loads only what it serves.

@@ -183,17 +183,13 @@ class DecisionService:
         return np.where(live, self.ladder.usual, NONE).astype(np.int16)
 
     def flags(self, requests: Sequence[Request]) -> Array:
-        """(n,) int8: 0 live, 1 degraded."""
+        """(n,) int8: 0 live, 1 degraded (``core.protocols.Degradation``)."""
         if not requests:
             return np.zeros(0, np.int8)
         unknown = np.full((len(requests), len(self.ladder.cost)), np.nan)
         gain = self.gain_of(requests) if self.gain_of else unknown
         action = self.decide(max(request.time_ms for request in requests), gain)
         return (action == NONE).astype(np.int8)
-
-    def flag(self, request: Request) -> int:
-        """0 live, 1 degraded (``core.degradation.DegradationFlag``)."""
-        return int(self.flags([request])[0])
 
     def _counted(self, now_ms: int, n: int) -> None:
         """Count requests by second; a jump of the clock only begins a new second."""

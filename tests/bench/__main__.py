@@ -22,6 +22,7 @@ BENCHES = {
     "ml_loo": "each user's last film on MovieLens-100K (needs the data)",
     "ml100k": "AUC on MovieLens-100K (needs the data)",
     "dcaf_world": "value against cost of DCAF on the platform, three seeds (minutes)",
+    "allocation": "pages and days of blending beside HiGHS, and what bids earn (minutes)",
     "dcaf": "the price of computing beside HiGHS, up to a million requests",
     "surge": "degradation policies in a surge, a day, real traces; the load model beside a queue",
     "router": "200 concurrent pages on real processes: faults, recovery; overhead in one process",
