@@ -147,7 +147,7 @@ class DecisionConfig:
 class DecisionService:
     """Asks its ``policy``, and answers without it when nothing is measured any more.
 
-    ``gain_of(requests)`` gives (n, m) predicted gains for ``flag``; None = all unknown.
+    ``gain_of(requests)`` gives (n, m) predicted gains for ``flags``; None = all unknown.
     """
 
     def __init__(

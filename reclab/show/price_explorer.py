@@ -124,6 +124,7 @@ class PriceExplorer(Explorer):
             fig.add_trace(line, row=1, col=1)
         for place in ((2, 1), (2, 2)):
             fig.update_yaxes(tickformat=".0%", rangemode="tozero", row=place[0], col=place[1])
+            fig.update_xaxes(type="category", row=place[0], col=place[1])
         fig.update_xaxes(range=[0, 1.6 * self.usual["cost"]], row=1, col=1)
         return fig.update_layout(legend={"y": -0.1})
 

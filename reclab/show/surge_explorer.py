@@ -160,6 +160,7 @@ class SurgeExplorer(Explorer):
 
     def traces(self) -> Sequence[Series]:
         dots = go.Scatter(mode="markers", hovertemplate="%{text}<extra></extra>")
+        dots.marker.size = 12
         return [Series("all", dots, 3, 2)]
 
     def series(self, result: Evenings) -> Mapping[str, Mapping[str, Any]]:
@@ -167,14 +168,16 @@ class SurgeExplorer(Explorer):
         failed = [max(result.run(name).failure_rate, LEAST) for name in shown]
         kept = [result.kept(name) for name in shown]
         places = [POLICIES.index(name) for name in shown]
-        look = {"color": [PALETTE[i] for i in places], "symbol": [MARKERS[i] for i in places]}
+        colour, symbol = ([look[i] for i in places] for look in (PALETTE, MARKERS))
         words = [label(name) for name in shown]
-        return {"all": {"x": failed, "y": kept, "text": words, "marker": {"size": 12, **look}}}
+        # one by one: a whole marker would reach the page as none at all
+        dots = {"x": failed, "y": kept, "text": words}
+        return {"all": {**dots, "marker.color": colour, "marker.symbol": symbol}}
 
     def draw(self, figure: go.FigureWidget, result: Evenings, baseline: Evenings) -> None:
         super().draw(figure, result, baseline)
         ghost = figure.data[self.index["all"][1]]
-        ghost.marker = {"size": 12, "symbol": "circle-open", "color": TEXT}
+        ghost["marker.symbol"], ghost["marker.color"] = "circle-open", TEXT
         for name in POLICIES:
             told = _over_time(result, name) if name in result.shown else None
             for panel in range(PANELS):
