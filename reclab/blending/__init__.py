@@ -1,16 +1,20 @@
-"""Blending (混合推荐系统), §2.1: one page from many businesses.
+"""Blending (混合推荐系统), §2.1: one page from many businesses. Figure 2.1:
 
-    short video | live | product | ad | image-text | campaign      candidates, each with own scores
-                          |
-    pipeline.py:  calibration.py   score -> probability, a curve for each business
-                          |
-                  currency.py      probability -> expected objectives -> one value
-                          |
-                  allocation/      which card gets which slot, under the rules of the page
-                          |
-    page, and what its ads pay: auction.py
+    server --request--> door.py --> router.py: traffic split (experiment.py), degradation flag
+                                       |  pipeline.py: the five steps
+        fan_out.py, a lane.py each: breaker.py, deadline, hedge.py; rpc.py or in-process
+           |          |         |         |         |           |
+      short video    live    product     ad     image-text   campaign       (serve.py, servers.py)
+           |          |         |         |         |           |
+        check.py: late, unknown, twice, NaN: dropped with a reason, never passed on
+                                       |
+        service.py:  calibration.py   score -> probability, a curve for each business
+                     currency.py      probability -> expected objectives -> one value
+                     allocation/      which card gets which slot, under the rules of the page
+                                       |
+        page.py: never empty; what its ads pay: auction.py; how it came about: trace.py
 
-Still to come: the Router, the businesses and the RPC between them, lesson 01.
+Still to come: the businesses themselves, lesson 01.
 """
 
 from reclab.blending.allocation import (
@@ -30,7 +34,7 @@ from reclab.blending.allocation import (
 from reclab.blending.auction import AuctionConfig, sell_page, sell_slots
 from reclab.blending.calibration import ScoreCalibration, ScoreCalibrationConfig
 from reclab.blending.currency import Currency, Outcomes
-from reclab.blending.pipeline import BlendingService
+from reclab.blending.service import BlendingService
 
 __all__ = [
     "AllocateStage",

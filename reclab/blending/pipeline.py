@@ -1,49 +1,39 @@
-"""The blending service as a pipeline: from the businesses' candidates to the page.
+"""The five steps of figure 2.1, in order.
 
-Chapter 2, section 2.1, figure 2.1, steps 4 and 5.
-Simplified: industry also keeps a page stable when the user comes back to it.
+    1  the server asks the Router            router.py, door.py
+    2  the Router asks the businesses        Dispatch    in parallel, each with a deadline
+    3  the businesses answer                 Collect     late ones are left out
+    4  one heterogeneous candidate set       Check       what cannot be shown is dropped
+    5  the page                              BlendPages  and back through the Router
+
+Chapter 2, section 2.1.
+Simplified: industry runs the blending service as a process of its own, behind one more RPC.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
-from reclab.blending.allocation.policy import AllocateStage, PagePolicy
-from reclab.blending.calibration import CalibrateStage, ScoreCalibration
-from reclab.blending.currency import Currency, Outcomes, ValueStage
-from reclab.core.pipeline import run
-from reclab.core.stage import Stage, StageResult
-from reclab.core.types import Candidates, Trace
-
-
-@dataclass(frozen=True)
-class Collected:
-    """The first box: what the businesses have sent, with ``business``, ``score``, ``creator``."""
-
-    candidates: Candidates
-    name: str = "candidates"
-
-    def __call__(self, batch: Any, candidates: Candidates) -> StageResult:
-        return StageResult(self.candidates, Candidates.empty(self.candidates.n_requests))
+from reclab.blending.check import Check
+from reclab.blending.experiment import Blend
+from reclab.blending.fan_out import Collect, Dispatch
+from reclab.blending.lane import Lane
+from reclab.blending.page import BlendPages
+from reclab.core.stage import Stage
+from reclab.core.types import Array
 
 
-@dataclass(frozen=True)
-class BlendingService:
-    """Candidates of all businesses in, pages out."""
-
-    calibration: ScoreCalibration
-    outcomes: Outcomes
-    currency: Currency
-    policy: PagePolicy
-
-    def stages(self) -> Sequence[Stage]:
-        """The boxes, in order."""
-        return [
-            CalibrateStage(self.calibration),
-            ValueStage(self.outcomes, self.currency),
-            AllocateStage(self.policy),
-        ]
-
-    def blend(self, candidates: Candidates) -> tuple[Candidates, Trace]:
-        """The cards of each request's page in their order, with the column ``slot``."""
-        return run([Collected(candidates), *self.stages()], None, candidates.n_requests)
+def steps(
+    lanes: Sequence[Lane],
+    limit_ms: Mapping[str, float],
+    rows_of: Callable[[Array], Array],
+    blend: Blend,
+    enough: float,
+    grace_ms: float,
+    now_ms: Callable[[], float],
+) -> list[Stage]:
+    """The boxes, in order; the first, the request, is what they are called with."""
+    return [
+        Dispatch(lanes, limit_ms),
+        Collect(lanes, rows_of, enough, grace_ms, now_ms),
+        Check(lanes),
+        BlendPages(blend),
+    ]

@@ -7,5 +7,6 @@ tables    the four log tables and how they are held
 types     Request -> Candidates -> Slate, and the Trace of how it came
 stage     stage(batch, candidates) -> StageResult(kept, dropped)
 pipeline  runs a list of stages and records the trace
+protocols what one part asks of another without importing it
 metrics   AUC, GAUC, NDCG, Gini and the shares of head, middle and tail
 """

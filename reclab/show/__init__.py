@@ -7,6 +7,7 @@ controls  sliders with number boxes, switches, choices
 explorer  controls + one live figure + summary table, against a pinned baseline
 slate     the feed as a phone shows it
 diagram   a pipeline's stages, drawn from the live objects
+waterfall the calls behind one page of the Router, when they began and how they ended
 live      the one FigureWidget, fitted to its box
 run_once  a long measurement behind a button, its result kept
 readout   the numbers as text and as a table
