@@ -5,6 +5,7 @@
         fan_out.py, a lane.py each: breaker.py, deadline, hedge.py; rpc.py or in-process
            |          |         |         |         |           |
       short video    live    product     ad     image-text   campaign       (serve.py, servers.py)
+      businesses/: channels over their own items, objectives, payments.py, ads.py, campaigns.py
            |          |         |         |         |           |
         check.py: late, unknown, twice, NaN: dropped with a reason, never passed on
                                        |
@@ -14,7 +15,7 @@
                                        |
         page.py: never empty; what its ads pay: auction.py; how it came about: trace.py
 
-Still to come: the businesses themselves, lesson 01.
+``contract.py`` is what the Router knows of a business; ``businesses/make.py`` makes all six.
 """
 
 from reclab.blending.allocation import (
