@@ -24,9 +24,12 @@ from reclab.blending.businesses import Money
 from reclab.blending.businesses.make import AD, LIVE, PRODUCT
 from reclab.blending.currency import OBJECTIVES, Currency
 from reclab.core.errors import check, check_int
+from reclab.core.metrics import mean_and_spread
 from reclab.core.types import Array
 from reclab.lab.blending_feed import Beliefs, BlendedFeed, Till, believed, learn_beliefs
 from reclab.lab.blending_pool import rules_of
+from reclab.lab.kept import kept
+from reclab.lab.lab import Lab
 from reclab.world.config import WorldConfig
 from reclab.world.platform import Platform
 
