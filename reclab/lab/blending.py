@@ -26,6 +26,7 @@ from reclab.blending.allocation import (
     WeightedSum,
 )
 from reclab.blending.allocation.rules import exposures
+from reclab.blending.businesses import Recommender, make_businesses
 from reclab.blending.businesses.make import AD, LIVE, PRODUCT
 from reclab.blending.currency import OBJECTIVES, Currency
 from reclab.core.errors import DataError
@@ -41,7 +42,7 @@ from reclab.lab.blending_pool import (
     with_money,
 )
 from reclab.lab.kept import kept
-from reclab.lab.lab import Lab
+from reclab.lab.lab import Lab, open_lab
 
 LOADS = (0, 1, 2, 3)
 REVENUE = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -306,3 +307,10 @@ def tail_creators(lab: Lab, head: float = 0.2) -> Array:
     creators, row = np.unique(index["author_id"], return_inverse=True)
     count = np.bincount(row[index.rows(shown["video_id"][early])], minlength=len(creators))
     return creators[np.argsort(-count, kind="stable")[int(head * len(creators)) :]]
+
+
+def open_business(name: str) -> Recommender:
+    """One business over the lab of ``RECLAB_SCALE``, seed 0: what a server process opens with
+    ``python -m reclab.blending.serve NAME --factory reclab.lab.blending:open_business``."""
+    lab = open_lab(progress=False)
+    return make_businesses(lab.trained, lab.logs, names=(name,))[name]

@@ -36,6 +36,7 @@ from reclab.blending.businesses.make import AD, LIVE, PRODUCT
 from reclab.blending.currency import Currency
 from reclab.core.clock import DAY_MS, HOUR_MS
 from reclab.core.errors import DataError
+from reclab.core.tables import Table
 from reclab.core.types import Array, Candidates
 from reclab.lab.blending_values import Learned, learn_values, united
 from reclab.lab.judge import TruthJudge
@@ -168,7 +169,7 @@ def _agencies(candidates: Candidates, ads: object, lab: Lab, pages: int) -> tupl
     return np.where(payer >= 0, agency[payer], -1), money
 
 
-def _truths(lab: Lab, held: object, candidates: Candidates, money: Money) -> Truths:
+def _truths(lab: Lab, held: Table, candidates: Candidates, money: Money) -> Truths:
     truth, c = lab.world.truth, lab.world.truth.behaviour
     table = padded(candidates, candidates.item_row)
     rows = np.maximum(table, 0)
@@ -186,20 +187,22 @@ def _truths(lab: Lab, held: object, candidates: Candidates, money: Money) -> Tru
     pay = np.where(business == PRODUCT, by_click * columns["price"] * money.commission, pay)
     pay = np.where(business == LIVE, by_click * GIFT * money.tip_share, pay)
     more = (told["watch_sec"][there] - skip) / click
-    user = held["user_row"]  # type: ignore[index]
+    user = held["user_row"]
     orders = by_click * (business == PRODUCT)
-    return Truths(skip, more, pay, orders, truth.activity[user], habits(lab)[user])
+    return Truths(
+        skip, more, pay, orders, truth.activity[user], habits(lab, int(held["day"][0]))[user]
+    )
 
 
-def habits(lab: Lab) -> Array:
-    """(n_users,) long views that users are used to at the end of the log: the world's own rule,
-    from what they were shown."""
-    truth, shown, config = lab.world.truth, lab.logs.interactions, lab.world.config
-    habit = behaviour.first_habit(truth.behaviour, truth.click_bias, config.users.click_bias)
+def habits(lab: Lab, before: int) -> Array:
+    """(n_users,) long views that users are used to on the morning of the day ``before``: the
+    world's own rule, from what they were shown."""
+    truth, shown, usual = lab.world.truth, lab.logs.interactions, lab.world.config.users.click_bias
+    habit = behaviour.first_habit(truth.behaviour, truth.click_bias, usual)
     user = lab.trained.parts.users.rows(shown["user_id"])
     day, long = shown["time_ms"] // DAY_MS, shown["is_long_view"].astype(np.float64)
     n, learns = len(habit), 1 - truth.behaviour.habit_memory
-    for today in range(config.days - 2):
+    for today in range(before):
         mine = np.flatnonzero(day == today)
         count = np.bincount(user[mine], minlength=n)
         rate = np.bincount(user[mine], long[mine], n) / np.maximum(count, 1)
@@ -250,7 +253,8 @@ def judge_pages(pool: Pool, pages: Array) -> Worth:
 def stilled(pool: Pool, pages: Array, clicks: Array, often: Array) -> Array:
     """(B,) orders made as a share of those that unstilled wants would make in a session."""
     made = (clicks * np.append(pool.truths.orders, 0.0)[pages]).sum(1) * often
-    return np.log1p((1 - AFTER_ORDER) * made) / np.maximum((1 - AFTER_ORDER) * made, 1e-12)
+    m = np.maximum((1 - AFTER_ORDER) * made, 1e-9)  # without orders nothing is stilled: 1
+    return np.asarray(np.log1p(m) / m)
 
 
 @dataclass(frozen=True)
