@@ -5,7 +5,7 @@
         fan_out.py, a lane.py each: breaker.py, deadline, hedge.py; rpc.py or in-process
            |          |         |         |         |           |
       short video    live    product     ad     image-text   campaign       (serve.py, servers.py)
-      businesses/: channels over their own items, objectives, payments.py, ads.py, campaigns.py
+      businesses/make.py: own items, own objective (businesses/ads.py: budgets, and others)
            |          |         |         |         |           |
         check.py: late, unknown, twice, NaN: dropped with a reason, never passed on
                                        |

@@ -24,7 +24,7 @@ BENCHES = {
     "dcaf": "the price of computing beside HiGHS, up to a million requests",
     "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",
     "train_speed": "training beside another library's models (needs it and the data)",
-    "blending_world": "six businesses: the front of four policies, four conflicts, 28 days (minutes)",
+    "blending_world": "six businesses: fronts of four policies, conflicts, 28 days (minutes)",
     "sequence": "what the behaviour sequence is worth on the simulated platform, three seeds",
 }
 
