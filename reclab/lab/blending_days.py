@@ -11,7 +11,7 @@ and beliefs, and meet the same chance, so that what differs is their own doing.
     revenue greedy    money alone, watch time between equals; three ads
     watch only        watch time alone; no ads
 
-Simplified: 1500 users; what ``blending_feed`` says.
+Simplified: a thousand users; what ``blending_feed`` says.
 """
 
 import copy
@@ -49,7 +49,7 @@ Progress = Callable[[float, str], None]
 class DaysConfig:
     """Sizes of the simulation."""
 
-    users: int = 1500
+    users: int = 1000
     """people (300-5000)"""
     days: int = 28
     """days after the common week (2-60)"""
@@ -59,7 +59,7 @@ class DaysConfig:
     """cards of a page"""
 
     def __post_init__(self) -> None:
-        check_int("DaysConfig.users", self.users, 50, 100_000, "1500")
+        check_int("DaysConfig.users", self.users, 50, 100_000, "1000")
         check_int("DaysConfig.days", self.days, 1, 100, "28")
         check_int("DaysConfig.items", self.items, 500, 1_000_000, "8000")
         check_int("DaysConfig.page", self.page, 3, 50, "10")
@@ -129,7 +129,7 @@ def live_days(
         rows = []
         for day in range(COMMON_DAYS, COMMON_DAYS + config.days):
             say((n + (day - COMMON_DAYS) / config.days) / len(policies), f"{name}, day {day}")
-            rows.append(_sum_up(mine, mine.live(day), till, money))
+            rows.append(_sum_up(mine, mine.live(day), till, money, day))
         found[name] = Days(*np.array(rows).T)
     return found
 
@@ -152,18 +152,17 @@ def common_week(
     rows = {name: values[known] for name, values in shown.items()}
     score = believed(morning, rows["user"], rows["item"])
     beliefs = learn_beliefs(rows, score, rows["pay"].astype(float), platform.catalogue, money)
-    items = platform.catalogue
-    advertisers = np.unique(items.creator[items.business == AD])
-    payer_of = np.full(len(platform.creators), -1)
-    payer_of[advertisers] = np.arange(len(advertisers))
-    budget = np.maximum(HEADROOM * spent[advertisers] / (COMMON_DAYS - 1), items.config.bid)
+    payer_of = np.arange(len(platform.creators))  # any creator may post an ad tomorrow
+    budget = np.maximum(HEADROOM * spent / (COMMON_DAYS - 1), platform.catalogue.config.bid)
     return platform, beliefs, (payer_of, budget)
 
 
-def _sum_up(platform: Platform, shown: dict[str, Array], till: Till, money: Money) -> list[float]:
+def _sum_up(
+    platform: Platform, shown: dict[str, Array], till: Till, money: Money, day: int
+) -> list[float]:
     """A row of ``Days``."""
     business, pay = platform.catalogue.business[shown["item"]], shown["pay"]
-    here = (platform.users.join_day <= platform.policy._day).sum()
+    here = (platform.users.join_day <= day).sum()
     return [
         len(np.unique(shown["user"])) / here,
         float(shown["seconds"].sum(dtype=float)) / 60,
