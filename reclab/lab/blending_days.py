@@ -1,6 +1,6 @@
 """Long against short term (长短期平衡): 28 days of the platform under one allocation policy.
 
-    a common week under the logging policy -> the same platform, copied -> a policy each, 28 days
+    ten common days under the logging policy -> the same platform, copied -> a policy each, 28 days
 
 Users compare a day's long views with their habit and come back the next day or not; ads drive them
 out of sessions; wants are stilled; budgets end. The policies start from the same users, catalogue
@@ -33,7 +33,7 @@ from reclab.lab.lab import Lab
 from reclab.world.config import WorldConfig
 from reclab.world.platform import Platform
 
-COMMON_DAYS = 7
+COMMON_DAYS, LEARN_DAYS = 10, 4  # under the logging policy; the last of them teach beliefs
 HEADROOM = 8.0  # as AdBudgetsConfig.headroom
 POLICIES: dict[str, tuple[dict[str, float], int, bool]] = {
     "priced": (OBJECTIVES, 2, True),
@@ -52,7 +52,7 @@ class DaysConfig:
     users: int = 1000
     """people (300-5000)"""
     days: int = 28
-    """days after the common week (2-60)"""
+    """days after the common ones (2-60)"""
     items: int = 8000
     """items at the start (2000-14 000)"""
     page: int = 10
@@ -113,7 +113,7 @@ def live_days(
     for name in policies:
         check(name in POLICIES, "policy", name, f"be among {', '.join(POLICIES)}", "priced")
     say, money = say or (lambda fraction, text: None), money or Money()
-    platform, beliefs, budget = common_week(config, seed, money)
+    platform, beliefs, budget = common_days(config, seed, money)
     found = {}
     for n, name in enumerate(policies):
         mine = copy.deepcopy(platform)
@@ -134,26 +134,28 @@ def live_days(
     return found
 
 
-def common_week(
+def common_days(
     config: DaysConfig, seed: int, money: Money
 ) -> tuple[Platform, Beliefs, tuple[Array, Array]]:
-    """The platform after a week of the logging policy, what its last day taught, and (creator's
-    payer row, budgets): what each advertiser spent a day, times the headroom, a bid at least."""
+    """The platform after the common days, what the last of them taught, and (creator's payer row,
+    budgets): what each advertiser spent a day, times the headroom, a bid at least."""
     platform = Platform(config.world(seed))
-    spent = np.zeros(len(platform.creators))
-    for day in range(COMMON_DAYS - 1):
+    spent, morning, lived = np.zeros(len(platform.creators)), platform.policy, []
+    for day in range(COMMON_DAYS):
+        if day == COMMON_DAYS - LEARN_DAYS:  # what was believed before it was seen how it came
+            morning = copy.deepcopy(platform.policy)
         shown = platform.live(day)
         ads = platform.catalogue.business[shown["item"]] == AD
         creator = platform.catalogue.creator[shown["item"][ads]]
         spent += np.bincount(creator, shown["pay"][ads], len(spent))
-    morning = copy.deepcopy(platform.policy)  # what was believed before the day it is judged by
-    shown = platform.live(COMMON_DAYS - 1)
-    known = shown["item"] < len(morning.catalogue)
-    rows = {name: values[known] for name, values in shown.items()}
+        lived.append(shown)
+    columns = {k: np.concatenate([d[k] for d in lived[-LEARN_DAYS:]]) for k in lived[0]}
+    known = columns["item"] < len(morning.catalogue)
+    rows = {name: values[known] for name, values in columns.items()}
     score = believed(morning, rows["user"], rows["item"])
     beliefs = learn_beliefs(rows, score, rows["pay"].astype(float), platform.catalogue, money)
     payer_of = np.arange(len(platform.creators))  # any creator may post an ad tomorrow
-    budget = np.maximum(HEADROOM * spent / (COMMON_DAYS - 1), platform.catalogue.config.bid)
+    budget = np.maximum(HEADROOM * spent / COMMON_DAYS, platform.catalogue.config.bid)
     return platform, beliefs, (payer_of, budget)
 
 

@@ -8,7 +8,7 @@
 
 A short video or post is never shown twice; an ad, a product or a host may come again after a week.
 What the platform believes: p = curve of the business over (the user's rate + the item's match),
-learned on the last day before the policies part; money of a click from the bid, or from orders by
+learned on the last days before the policies part; money of a click from the bid, or from orders by
 price.
 
 Simplified: the match is the logging policy's, matrix factorisation and tags, not the cascade;
@@ -111,7 +111,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Beliefs:
-    """What the last common day has taught: curves over the score, amounts by outcome, ``pay_of``
+    """What the last common days have taught: curves over the score, amounts by outcome, ``pay_of``
     (6, 2) intercept and slope of ln odds of paying by ln price, ``gift``, c."""
 
     calibration: ScoreCalibration
@@ -134,7 +134,7 @@ class Beliefs:
 def learn_beliefs(
     shown: Mapping[str, Array], score: Array, pay: Array, items: Catalogue, money: Money
 ) -> Beliefs:
-    """From one day's impressions, the ``score`` (n,) they had that morning, and ``pay`` (n,)."""
+    """From some days' impressions, the ``score`` (n,) they had that morning, and ``pay`` (n,)."""
     from sklearn.linear_model import LogisticRegression
 
     business = items.business[shown["item"]].astype(np.int64)

@@ -107,5 +107,5 @@ def test_bad_settings_are_named():
         live_days(SMALL, 0, policies=("free beer",))
 
 
-def test_the_common_week_is_a_week():
+def test_the_platform_lives_the_common_days_and_the_policys():
     assert SMALL.world(0).days == COMMON_DAYS + SMALL.days
