@@ -222,3 +222,8 @@ def test_quotas_protect_the_small_and_a_bonus_the_tail(lab, pool):
 def test_quotas_that_contradict_each_other_are_said_before_serving(pool):
     with pytest.raises(ConfigError, match="ad"):
         priced(pool, rules_of(0), Quotas(low=(0, 0, 0, 0.2, 0, 0)))
+
+
+def test_a_server_process_opens_one_business(lab, monkeypatch):
+    monkeypatch.setattr(blending, "open_lab", lambda **settings: lab)
+    assert blending.open_business("live").name == "live"
