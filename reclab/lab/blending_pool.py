@@ -6,7 +6,7 @@ is true: every policy fills the same pages, and the world says what they are wor
     orders     n = ln(1 + (1 - f) m) / (1 - f): m would be made if no order stilled any want, after
                each the next is f times as likely                            (saturating demand)
     return     sigma(.4 + .6 activity + 5 (s - habit)),   s = half the long views a card of these
-               pages, half the habit                                        (WORLD.md, Return)
+               pages, half the habit                                (world/behaviour.py)
 
 p_j, reached_j as in ``page_simulator``. Advertisers' budgets are shares of a day's, as the pool is
 of a day's pages; they buy through 20 agencies, for a pool has too few pages for 500 budgets. What
