@@ -15,7 +15,7 @@
       │   in this process, or servers.py ─► serve.py, │           service; page.py  else a weave;
       │   one process a business                      │           last-resort pool
       ▼                                               │
-    businesses (contract.py) ─ 3  candidates ─► check.py ─ 4  one set, checked
+    businesses/make.py (contract.py) ─ 3 ─────► check.py ─ 4  one set, checked
                                                   dropped with reasons
 
 and inside the blending service:

@@ -28,6 +28,7 @@ BENCHES = {
     "router": "200 concurrent pages on real processes: faults, recovery; overhead in one process",
     "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",
     "train_speed": "training beside another library's models (needs it and the data)",
+    "blending_world": "six businesses: fronts of four policies, conflicts, 28 days (minutes)",
     "sequence": "what the behaviour sequence is worth on the simulated platform, three seeds",
 }
 
