@@ -45,7 +45,7 @@ POLICIES = (
     "quality factor",
     "Q-learning",
     "MaxPower",
-    "DCAF, no MaxPower",
+    "DCAF without MaxPower",
     "DCAF + MaxPower",
 )
 
@@ -182,7 +182,7 @@ class Evening:
             "quality factor": (lambda: Quality(at), ()),
             "Q-learning": (lambda: LearnedPolicy(at, self.learned), ()),
             "MaxPower": (lambda: PowerMix(at, own), (power,)),
-            "DCAF, no MaxPower": (lambda: DCAF(ladder, DCAFConfig(cut="none")), price),
+            "DCAF without MaxPower": (lambda: DCAF(ladder, DCAFConfig(cut="none")), price),
             "DCAF + MaxPower": (lambda: DCAF(ladder, DCAFConfig(power=power)), (*price, power)),
         }
 

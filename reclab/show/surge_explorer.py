@@ -43,7 +43,7 @@ add_labels(
         "quality factor": ("quality factor", "质量系数"),
         "Q-learning": ("Q-learning", "强化学习"),
         "MaxPower": ("MaxPower alone", "仅 MaxPower"),
-        "DCAF, no MaxPower": ("DCAF without MaxPower", "DCAF（无 MaxPower）"),
+        "DCAF without MaxPower": ("DCAF without MaxPower", "DCAF（无 MaxPower）"),
         "DCAF + MaxPower": ("DCAF + MaxPower", "DCAF + MaxPower"),
     }
 )
