@@ -29,8 +29,8 @@ add_labels(
         "weight": ("weight of the second target", "第二目标的权重"),
         "pair": ("targets", "目标"),
         "kind": ("fusion", "融合方式"),
-        "sum": ("weighted sum", "加权和"),
-        "product": ("product of powers", "幂乘积"),
+        "kind.sum": ("weighted sum", "加权和"),
+        "kind.product": ("product of powers", "幂乘积"),
     }
 )
 
@@ -62,7 +62,7 @@ class FusionExplorer(Explorer):
             [
                 Slider("weight", 0.5),
                 Choice("pair", options, options[0][1]),
-                Choice("kind", [("sum", "sum"), ("product", "product")], "sum"),
+                Choice("kind", [("kind.sum", "sum"), ("kind.product", "product")], "sum"),
             ]
         )
 
