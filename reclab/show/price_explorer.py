@@ -149,30 +149,32 @@ class PriceExplorer(Explorer):
         }
 
     def traces(self) -> Sequence[Series]:
-        names = [label("degraded"), *(str(j) for j in range(len(self.study.table.names)))]
-        many = len(names) - 2
+        many = len(self.study.table.names) - 1
         ticks = {"tickvals": [-1, *range(0, many + 1, 3)], "title": {"text": "action"}}
         bar = {**ticks, "x": 1.0, "y": 0.8, "len": 0.4, "thickness": 10}
         look = {"size": 6, "cmin": -1, "cmax": many, "colorscale": "Cividis", "colorbar": bar}
         here = {"size": 13, "symbol": "star", "color": PALETTE[0]}
         cloud = go.Scatter(mode="markers", marker=look, showlegend=False)
         beside = go.Bar(marker_color=PALETTE[2], texttemplate="%{y:.0%}")
-        words = ["cost", "long views", "clicks", "money", "long tail"]
         return [
             Series("here", go.Scatter(mode="markers", marker=here, showlegend=True), 1, 1),
             Series("cloud", cloud, 1, 2),
-            Series("share", go.Bar(x=names, marker_color=PALETTE[0]), 2, 1),
-            Series("beside", beside.update(x=words), 2, 2),
+            Series("share", go.Bar(marker_color=PALETTE[0]), 2, 1),
+            Series("beside", beside, 2, 2),
         ]
 
     def series(self, result: Spent) -> Mapping[str, Mapping[str, Any]]:
-        counts = np.bincount(result.action + 1, minlength=len(self.study.table.names) + 1)
+        many = len(self.study.table.names)
+        counts = np.bincount(result.action + 1, minlength=many + 1)
+        levels = [label("degraded"), *(str(j) for j in range(many))]
+        words = ["cost", "long views", "clicks", "money", "long tail"]
         names = ("cost", "value", "clicks", "revenue", "tail")
         beside = [getattr(result, name) / max(self.usual[name], 1e-12) for name in names]
+        # where one trace of an update has a new x, the page forgets that of a trace without
         return {
             "here": {"x": [result.cost], "y": [result.value]},
-            "share": {"y": counts / len(result.action)},
-            "beside": {"y": beside},
+            "share": {"x": levels, "y": counts / len(result.action)},
+            "beside": {"x": words, "y": beside},
         }
 
     def draw(self, figure: go.FigureWidget, result: Spent, baseline: Spent) -> None:
