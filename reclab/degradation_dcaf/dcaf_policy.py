@@ -77,13 +77,17 @@ class DCAF:
     def decide(self, now_ms: int, gain: Array) -> Array:
         """(n,) int16: argmax over the levels below the cap of gain - lam cost, -1 where <= 0. Each
         request's lam is a little apart from the others', so that requests that are told alike do
-        not all change at one price; a model that says the same of everybody is like drawing lots.
-        """
+        not all change at one price. Where the same is told of everybody, lots decide, as MaxPower
+        alone would have it: the two levels around the budget."""
         self.price.put(now_ms, gain)
         if not len(gain):
             return np.zeros(0, np.int16)
         if self.price.solved_ms is None:  # just begun
             return self._blind.decide(now_ms, gain)
+        if self.price.alike:
+            cap = self.cap if self.config.cut == "price" else 1.0
+            spend = cap * (self.price.budget or 0.0) + self.ladder.degraded
+            return self.ladder.mix(spend, self._lots.draw(len(gain)))
         levels = self._levels
         apart = np.float32(1) + np.float32(TIES) * (self._lots.draw(len(gain)) - np.float32(0.5))
         price = (np.float32(self.lam) * apart)[:, None] * self.cost[:levels]

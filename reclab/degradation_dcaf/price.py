@@ -23,6 +23,7 @@ WIDEN = 1.06  # a bracket begins that wide around the last price
 NEAR = 3e-3  # relative width of the bracket at which a price is good enough
 GRID = 2.0 ** np.arange(0, -10.5, -0.75)  # prices of a curve, as shares of the dearest
 MOST = 64  # rows that are put at once; a pause is not made up for
+ALIKE = 1e-3  # gains that differ by a smaller share of the largest are the same
 FEW = 32  # rows below which a log says too little
 
 
@@ -56,6 +57,7 @@ class RollingPrice:
         if self.cost.ndim != 1 or not len(self.cost) or not (self.cost > 0).all():
             raise DataError(f"RollingPrice: costs must be above 0, (m,), got {cost}")
         self.lam = 0.0
+        self.alike = False  # whether the same was told of all rows: no price can part them
         self.solved_ms: int | None = None
         self.budget: float | None = None  # of the last solution
         self._gain = np.zeros((self.config.rows, len(self.cost)), np.float32)
@@ -104,6 +106,8 @@ class RollingPrice:
             return self.lam
         self.solved_ms, self.budget = now_ms, budget
         self.lam = price(gain, self.cost, budget, self.lam)
+        most = float(gain.max())
+        self.alike = most > 0 and float(np.ptp(gain, axis=0).max()) <= ALIKE * most
         self._solved_on, self._curve = gain, None
         return self.lam
 
