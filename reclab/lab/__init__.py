@@ -22,7 +22,7 @@ targets   a ranker of all targets, what it says of unseen rows, the front of two
           (target_studies: duration bias, rare targets; calibration_study: honest numbers)
 zoo       nine rankers trained on the same rows, as one table
 re_rankers  the six re-rankers side by side: page_pools.py has what they are given,
-          page_simulator.py what a page is worth as a whole
+          page_simulator.py what a page is worth as a whole, list_ruler.py the measures
 blending  the front of watch time, money and return; three conflicts among businesses
           (blending_pool.py: candidates and their truth; blending_values.py: what is learned)
 blending_days  28 days under one allocation policy (blending_feed.py: the policy on the platform)
@@ -30,7 +30,8 @@ surge     a degradation policy taken through days, surges, real traces (scenario
 action_values  what each of DCAF's actions would be worth to a request (action_pages: the pages)
 value_models   the value models, learned from the tuning day, and how wrong they are
 dcaf_tables    the two tables of the DCAF paper, frontiers, and each request's decision
-          page_simulator.py what a page is worth as a whole, list_ruler.py the measures
+evening, value_study  what lesson 04 turns and reads: machines, policies and a surge; who says what
+          a request gains
 doctor    is everything installed and answering?
 """
 
