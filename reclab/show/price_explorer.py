@@ -4,7 +4,7 @@ Simplified: a platform solves the price every few seconds and nobody turns it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ add_labels(
         "usual": ("one action for all", "人人同一档位"),
         "hindsight": ("hindsight, on its own draw", "事后（自身样本）"),
         "here": ("you are here", "当前位置"),
+        "slider": ("at the slider's price", "滑块价格处"),
         "degraded": ("degraded", "降级"),
     }
 )
@@ -47,7 +48,8 @@ FRONTS = (LEARNED, TRUTH)
 @dataclass(frozen=True)
 class Spent:
     """What a price makes of the requests: ``action`` (n,), -1 = degraded; means a request of
-    ``cost`` (ms), ``value`` and the others, and ``solved``, the price that meets the budget."""
+    ``cost`` (ms), ``value`` and the others, ``solved``, the price that meets the budget, and
+    ``by_hand``, (cost, value) at the price of the slider, whether it is in force or not."""
 
     lam: float
     solved: float
@@ -57,6 +59,7 @@ class Spent:
     clicks: float
     revenue: float
     tail: float
+    by_hand: tuple[float, float] = (0.0, 0.0)
 
 
 class PriceExplorer(Explorer):
@@ -88,8 +91,9 @@ class PriceExplorer(Explorer):
         gain, cost = self.study.gains[str(params["who"])], self.study.net_cost
         ms = float(params["budget"]) * self.usual["cost"] - self.study.table.costs.degraded_ms
         solved = solve_lambda(gain, cost, max(ms, 0.0) * len(gain)).lam
-        lam = float(params["lam"]) if params["by_hand"] else solved
-        return self._at(gain, lam, solved)
+        hand = self._at(gain, float(params["lam"]), solved)
+        done = hand if params["by_hand"] else self._at(gain, solved, solved)
+        return replace(done, by_hand=(hand.cost, hand.value))
 
     def _at(self, gain: Array, lam: float, solved: float = 0.0) -> Spent:
         action = act(gain, self.study.net_cost, lam)
@@ -154,10 +158,12 @@ class PriceExplorer(Explorer):
         bar = {**ticks, "x": 1.0, "y": 0.8, "len": 0.4, "thickness": 10}
         look = {"size": 6, "cmin": -1, "cmax": many, "colorscale": "Cividis", "colorbar": bar}
         here = {"size": 13, "symbol": "star", "color": PALETTE[0]}
+        hand = {"size": 10, "symbol": "diamond-open", "color": PALETTE[5]}
         cloud = go.Scatter(mode="markers", marker=look, showlegend=False)
         beside = go.Bar(marker_color=PALETTE[2], texttemplate="%{y:.0%}")
         return [
             Series("here", go.Scatter(mode="markers", marker=here, showlegend=True), 1, 1),
+            Series("slider", go.Scatter(mode="markers", marker=hand, showlegend=True), 1, 1),
             Series("cloud", cloud, 1, 2),
             Series("share", go.Bar(marker_color=PALETTE[0]), 2, 1),
             Series("beside", beside, 2, 2),
@@ -173,6 +179,7 @@ class PriceExplorer(Explorer):
         # where one trace of an update has a new x, the page forgets that of a trace without
         return {
             "here": {"x": [result.cost], "y": [result.value]},
+            "slider": {"x": [result.by_hand[0]], "y": [result.by_hand[1]]},
             "share": {"x": levels, "y": counts / len(result.action)},
             "beside": {"x": words, "y": beside},
         }

@@ -31,6 +31,7 @@ def test_a_price_by_hand_is_the_price(explorer):
     done = explorer.set(by_hand=True, lam=0.3).result
     gain, cost = explorer.study.gains["learned"], explorer.study.net_cost
     assert (done.action == act(gain, cost, 0.3)).all() and done.lam == 0.3
+    assert done.by_hand == (done.cost, done.value)
     free = explorer.set(lam=0.0, who="knowable").result
     assert free.value >= done.value
 
