@@ -191,7 +191,7 @@ def test(extra: list[str]) -> int:
     """One pytest run over the tests and the lessons, so that its closing line counts both."""
     named = [arg for arg in extra if (ROOT / arg.split("::")[0]).exists()]
     places = [name for name in ("tests", "notebooks") if not named and (ROOT / name).exists()]
-    nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "120"]
+    nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "600"]
     return inside("-m", "pytest", *nbval, *places, *extra)
 
 
