@@ -158,7 +158,7 @@ class PriceExplorer(Explorer):
         bar = {**ticks, "x": 1.0, "y": 0.8, "len": 0.4, "thickness": 10}
         look = {"size": 6, "cmin": -1, "cmax": many, "colorscale": "Cividis", "colorbar": bar}
         here = {"size": 13, "symbol": "star", "color": PALETTE[0]}
-        hand = {"size": 10, "symbol": "diamond-open", "color": PALETTE[5]}
+        hand = {"size": 10, "symbol": "diamond", "color": PALETTE[5]}
         cloud = go.Scatter(mode="markers", marker=look, showlegend=False)
         beside = go.Bar(marker_color=PALETTE[2], texttemplate="%{y:.0%}")
         return [
