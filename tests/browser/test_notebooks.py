@@ -69,9 +69,8 @@ def _run(reader: Any, visit: Visit, name: str) -> None:
     """Run it, turn every knob in both themes, make the window narrower."""
     visit.finished = reader.run_all(1500)  # on a new machine it builds the lab first
     visit.failed_cells, visit.cells = reader.error_cells(), reader.cells()
-    for theme, times in zip(
-        THEMES, (2, 1), strict=True
-    ):  # the times to repaint are the light one's
+    # the second theme turns each knob once: the times to repaint are the first one's
+    for theme, times in zip(THEMES, (2, 1), strict=True):
         reader.theme(theme)
         visit.moves[theme] = [
             [reader.move(handle, key) for key in ("ArrowRight", "ArrowLeft") * times]
