@@ -49,7 +49,7 @@ from reclab.degradation_dcaf.rl import train
 from reclab.degradation_dcaf.value_model import ExplorationLog, LinearValue, ValueConfig
 from reclab.lab import Lab
 from reclab.lab.action_values import action_table, logged_table
-from reclab.lab.evening import USUAL_PEAK, machines
+from reclab.lab.evening import USUAL_PEAK, Told, machines
 from reclab.lab.scenarios import Scenario, flapping, from_trace, surge, tidal_day
 from reclab.lab.surge import Run, Sample, Values, run
 
@@ -306,18 +306,6 @@ def _served(lab: Lab, request: Request, clock: Callable[[], float] = time.perf_c
     began = clock()
     lab.cascade.recommend(request)
     return 1000 * (clock() - began)
-
-
-@dataclass(frozen=True)
-class Told:
-    """A table of values with somebody's word on what requests gain."""
-
-    value: Array
-    fallback: Array
-    told: Array
-    tail: Array
-    fallback_tail: Array
-    costs: Costs
 
 
 def told_by(lab: Lab, who: str, split: str) -> Told:
