@@ -11,18 +11,16 @@ same items here. Our path claims them in one script inside Redis.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from reclab.cascade.batch import Batch, read_batch
+from reclab.cascade.batch import Batch
 from reclab.cascade.filters import DuplicateFilter, SeenFilter
-from reclab.cascade.stages import top_up
 from reclab.core.errors import DataError
-from reclab.core.pipeline import run
 from reclab.core.stage import Stage, StageResult
-from reclab.core.types import Array, Candidates, Request, Slate, Trace, slates_of
+from reclab.core.types import Array, Candidates
 from reclab.degradation_dcaf.cache import Cached, DegradationCache
 from reclab.degradation_dcaf.dcaf import NONE, solve_lambda
 from reclab.degradation_dcaf.dcaf_policy import DCAF
@@ -219,34 +217,18 @@ def _scored(item_ids: Array, score: dict[int, float]) -> Cached:
     return Cached(np.array(ids, np.int64), np.array([score[i] for i in ids], np.float64))
 
 
-class OwnDegradedPath:
+class OwnDegradedPath(DegradedPath):
     """The degraded path with the reader's ``leftovers`` in the place of cached retrieval and
     truncation: the same cache, filters and hot pool."""
 
     def __init__(self, function: Leftovers, path: DegradedPath) -> None:
-        self.function, self.path = function, path
+        super().__init__(**vars(path))
+        object.__setattr__(self, "function", function)
 
     def stages(self) -> list[Stage]:
         """The boxes, in order."""
-        p = self.path
-        own = OwnLeftovers(self.function, p.cache, p.index)
-        return [own, DuplicateFilter(), SeenFilter(), *p.filters]
-
-    def recommend(self, request: Request) -> tuple[Slate, Trace]:
-        """The list for one request, and how it came about."""
-        slates, trace = self.recommend_batch([request])
-        return slates[0], trace
-
-    def recommend_batch(self, requests: Sequence[Request]) -> tuple[list[Slate], Trace]:
-        """The same for many requests at once."""
-        if not requests:
-            return [], Trace(())
-        p = self.path
-        batch = read_batch(requests, p.users, p.index, p.exposures)
-        kept, trace = run(self.stages(), batch, len(requests))
-        kept, notes = top_up(batch, kept, lambda: p.hot_pool(batch))
-        trace = replace(trace, notes=batch.notes + trace.notes + notes)
-        return slates_of(requests, kept, p.index.ids), trace
+        own = OwnLeftovers(self.function, self.cache, self.index)
+        return [own, DuplicateFilter(), SeenFilter(), *self.filters]
 
 
 # ---- 4.6: the threshold ----------------------------------------------------------------------

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from reclab.core.errors import ConfigError
-from reclab.degradation_dcaf import Never
+from reclab.degradation_dcaf import DCAF, Never, act
 from reclab.lab.action_values import action_table
 from reclab.lab.evening import POLICIES, SAFE_QPS, Evening, Knobs, how_busy
 from reclab.lab.scenarios import flapping
 from reclab.learn.lesson_04.choose_action import choose_action
-from reclab.learn.live_04 import own_evening
+from reclab.learn.live_04 import OwnDecision, own_evening
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,14 @@ def test_a_readers_executor_does_what_ours_does(evening):
     ours, yours = evening.run("DCAF + MaxPower"), own_evening(choose_action, evening)
     # the smoke scale's 120 requests stand for 512, and many of them change at one price
     assert evening.kept(yours) == pytest.approx(evening.kept(ours), abs=0.06)
+
+
+def test_a_readers_executor_decides_at_the_policys_price(evening):
+    policy = DCAF(evening.ladder())
+    evening.send(policy)
+    gain = evening.say["learned"]
+    own = OwnDecision(choose_action, policy, policy.cost).decide(10**6, gain)
+    assert (own == act(gain, policy.cost, policy.lam)).all() and len(np.unique(own)) > 2
 
 
 def test_who_is_not_known_is_said(evening):
