@@ -219,6 +219,7 @@ def kept_days(
     seeds: Sequence[int] = (0, 1, 2),
     config: DaysConfig | None = None,
     say: Progress | None = None,
+    policies: Sequence[str] = tuple(POLICIES),
 ) -> dict[str, Days]:
     """ "seed/policy" -> its days, computed once for a lab (minutes)."""
     config = config or DaysConfig()
@@ -226,9 +227,11 @@ def kept_days(
     def compute() -> dict[str, Days]:
         found = {}
         for seed in seeds:
-            for name, days in live_days(config, seed, say=say).items():
+            for name, days in live_days(config, seed, policies, say=say).items():
                 found[f"{seed}/{name}"] = days
         return found
 
     kind = f"blending_days_{config.users}_{config.days}_{'_'.join(map(str, seeds))}"
+    if tuple(policies) != tuple(POLICIES):
+        kind += "_" + "_".join(name.replace(" ", "-") for name in policies)
     return kept(lab, kind, Days, compute)
