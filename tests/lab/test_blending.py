@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from reclab.blending.allocation import BUSINESSES, Quotas, violations
+from reclab.blending.allocation import BUSINESSES, PricedPage, Quotas, violations
 from reclab.blending.businesses import make_businesses
 from reclab.blending.currency import OBJECTIVES, Currency
 from reclab.core.errors import ConfigError, DataError
@@ -192,6 +192,15 @@ def test_money_is_bought_with_watch_time(points):
 def test_settings_chosen_on_one_day_are_compared_on_the_next(points):
     best = blending.transferred(points, points)
     assert best.family == "fixed slots" and 0 < best.priced <= 48 and not best.priced_dominated
+
+
+def test_the_priced_page_is_nearly_the_exact_one_and_no_policy_breaks_a_rule(pool):
+    found = blending.compared(pool, first=20)
+    assert list(found)[0] == "sorted by score" and list(found)[-1] == "priced, slot by slot"
+    assert all(row.broken == 0 and 0 < row.optimum <= 1 + 1e-9 for row in found.values())
+    best = found["priced, slot by slot"]
+    assert best.optimum > 0.99 and best.optimum == max(row.optimum for row in found.values())
+    assert best.point == blending.point(PricedPage(rules_of(2)), pool, "priced, slot by slot")
 
 
 # -- conflicts ------------------------------------------------------------------------------
