@@ -50,12 +50,13 @@ class Truths:
 
 @dataclass(frozen=True)
 class Pool:
-    """B requests in order of time: candidates with ``p``, expected objectives and ``value``; the
-    truth; ``budget`` (agencies,) money of these pages."""
+    """B requests in order of time: candidates with ``p``, expected objectives and ``value``; what
+    they were ``learned`` by (None = not kept); the truth; ``budget`` (agencies,) money of these
+    pages."""
 
     candidates: Candidates
     time_ms: Array
-    learned: Learned
+    learned: Learned | None
     simulator: PageSimulator
     truths: Truths
     budget: Array

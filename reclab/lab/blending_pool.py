@@ -13,7 +13,7 @@ p_j, reached_j as in ``page_simulator``; the pool's candidates and their truth a
 Simplified: a session is one page again and again; tips and orders do not depend on each other.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -111,19 +111,23 @@ def stilled(pool: Pool, pages: Array, clicks: Array, often: Array) -> Array:
 
 @dataclass(frozen=True)
 class Served:
-    """``pages`` (B, slots), what they were ``worth``, and the prices at the end."""
+    """``pages`` (B, slots), what they were ``worth``, the day's average ``price`` (businesses,) and
+    ``payer_price`` (agencies,), and ``prices`` (m, businesses + agencies) as they were at the
+    ``times`` (m,) ms; no prices, no rows."""
 
     pages: Array
     worth: Worth
     price: Array
     payer_price: Array
+    times: Array = field(repr=False)
+    prices: Array = field(repr=False)
 
 
 def serve(policy: PagePolicy, pool: Pool) -> Served:
     """Serve the pool in order of time. Agencies pay for expected clicks; an agency whose money is
     spent is offered to nobody any more."""
     pages, starts = np.full((len(pool), policy.rules.slots), -1), pool.candidates.starts()
-    left = pool.budget.copy()
+    left, times, prices = pool.budget.copy(), [], []
     for rows, some in parts(pool.candidates, EVERY):
         broke = (some["payer"] >= 0) & (np.append(left, 1.0)[some["payer"]] <= 0)
         offered = some.with_columns(value=np.where(broke, np.nan, some["value"]))
@@ -131,11 +135,17 @@ def serve(policy: PagePolicy, pool: Pool) -> Served:
         pages[rows] = np.where(page >= 0, page + starts[rows.start], -1)
         left -= _spent(pool, pages[rows], rows)
         if isinstance(policy, PricedPage) and policy.prices:
-            policy.observe(offered, page, int(pool.time_ms[rows.stop - 1]))
-    prices = policy.prices.average() if isinstance(policy, PricedPage) and policy.prices else None
+            times.append(int(pool.time_ms[rows.stop - 1]))
+            policy.observe(offered, page, times[-1])
+            prices.append(np.concatenate(policy.prices.get()[:2]))
+    day = policy.prices.average() if isinstance(policy, PricedPage) and policy.prices else None
     none = np.zeros(len(BUSINESSES)), np.zeros(len(pool.budget))
-    ends = (prices.business, prices.payer) if prices else none
-    return Served(pages, judge_pages(capped(pool, pages), pages), *ends)
+    ends = (day.business, day.payer) if day else none
+    path = (
+        np.array(times, np.int64),
+        np.array(prices).reshape(len(times), len(BUSINESSES) + len(left)),
+    )
+    return Served(pages, judge_pages(capped(pool, pages), pages), *ends, *path)
 
 
 def capped(pool: Pool, pages: Array) -> Pool:
@@ -168,11 +178,15 @@ def rules_of(load: int, **changes: object) -> PageRules:
     )  # type: ignore[arg-type]
 
 
-def priced(pool: Pool, rules: PageRules, quotas: Quotas | None = None) -> PricedPage:
-    """The priced policy under the agencies' budgets and, as wanted, quotas of exposure."""
+def priced(
+    pool: Pool, rules: PageRules, quotas: Quotas | None = None, step: float = 0.02
+) -> PricedPage:
+    """The priced policy under the agencies' budgets and, as wanted, quotas of exposure; ``step`` as
+    in ``PricingConfig``."""
     hourly = np.bincount(pool.time_ms // HOUR_MS % 24, minlength=24)
     quotas = replace(quotas or Quotas(), budgets=tuple(pool.budget))
-    return PricedPage(rules, DualPrices(quotas, rules, hourly, PricingConfig(budget_step=0.01)))
+    config = PricingConfig(step=step, budget_step=0.01)
+    return PricedPage(rules, DualPrices(quotas, rules, hourly, config))
 
 
 __all__ = [
