@@ -26,6 +26,10 @@ re_rankers  the six re-rankers side by side: page_pools.py has what they are giv
 blending  the front of watch time, money and return; three conflicts among businesses
           (blending_pool.py: candidates and their truth; blending_values.py: what is learned)
 quota_day  two days of pages under quotas: learned prices, stale ones, and the day's optimum
+          (blending_candidates.py: a pool and its truth; blending_pool.py: served and judged;
+          blending_values.py: what is learned)
+blend_panel  what lesson 01 turns: 200 requests served again at every move (answer_times.py: how
+          long each business takes to answer, measured here)
 blending_days  28 days under one allocation policy (blending_feed.py: the policy on the platform)
 surge     a degradation policy taken through days, surges, real traces (scenarios.py)
 action_values  what each of DCAF's actions would be worth to a request (action_pages: the pages)

@@ -5,6 +5,7 @@ fusion_explorer  two targets, one weight
 labels    words in English or Chinese
 controls  sliders with number boxes, switches, choices
 explorer  controls + one live figure + summary table, against a pinned baseline
+blend_explorer   one day among six businesses, served again at every move
 slate     the feed as a phone shows it
 diagram   a pipeline's stages, drawn from the live objects
 waterfall the calls behind one page of the Router, when they began and how they ended

@@ -89,6 +89,10 @@ class Explorer:
         """The named traces; each gets a ghost for the baseline."""
         return ()
 
+    def beside(self) -> w.Widget | None:
+        """What stands beside the figure, where there is room, else below it (a phone)."""
+        return None
+
     def series(self, result: Any) -> Mapping[str, Mapping[str, Any]]:
         """``{trace name: {"x": …, "y": …}}`` for a result."""
         return {}
@@ -204,7 +208,11 @@ class Explorer:
             f"<style>{LAB_CSS}</style>"
             + (f"<b>{escape(label(self.title))}</b>" if self.title else "")
         )
-        parts = [head, arrange(list(self.knobs.values())), line, self._message, self.figure]
+        plots: w.Widget = self.figure
+        if side := self.beside():
+            wide = w.VBox([self.figure], layout=w.Layout(flex="1 1 560px", min_width="0"))
+            plots = w.HBox([wide, side], layout=w.Layout(flex_flow="row wrap"))
+        parts = [head, arrange(list(self.knobs.values())), line, self._message, plots]
         places = {knob.widget.description: knob.places for knob in self.knobs.values()}
         self.box = fitted([*parts, self._table], places)
 

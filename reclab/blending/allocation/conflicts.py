@@ -25,7 +25,7 @@ from reclab.core.types import Array
 BASIC = ("a card a slot", "holes last", "a card once")  # what a page is: never to blame
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def conflicts(
     rules: PageRules, low: tuple[float, ...] = (), high: tuple[float, ...] = ()
 ) -> tuple[str, ...]:
@@ -54,6 +54,8 @@ def check_together(
     rules: PageRules, low: tuple[float, ...] = (), high: tuple[float, ...] = ()
 ) -> None:
     """Raise ``ConfigError`` that names the rules which cannot be met together."""
+    if not any(low) and all(share >= 1 for share in high):
+        low, high = (), ()  # such quotas ask for nothing
     names = conflicts(rules, low, high)
     if names:
         what = "fill a page" if len(names) == 1 else "be met together on a page"
