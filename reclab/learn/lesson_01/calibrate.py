@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logit
 
+from reclab.blending.businesses.make import AD
 from reclab.blending.calibration import ScoreCalibration
 from reclab.core.chance import rng
 from reclab.core.metrics import auc, ece
@@ -35,8 +36,8 @@ from reclab.learn.probe import (
     unattempted,
 )
 
-CLICKED, LONG = (("live", 1), ("ad", 3)), (("short video", 0), ("image-text", 4))
-STEEP, SHIFT = 2.5, 1.5  # log odds of the ads' new model: by a deviation of the score, at its mean
+CLICKED, LONG = (("live", 1), ("ad", AD)), (("short video", 0), ("image-text", 4))
+STEEP, SHIFT = 2.5, 1.5  # log odds of the ads' new model: a deviation above, and at, the mean
 SLACK = 0.01  # how much worse than our curve still counts
 ORDER = 0.02  # of AUC that may be lost to steps
 
@@ -54,10 +55,12 @@ class ShownCards:
 
 
 def claimed(pool: Pool) -> Array:
-    """(ads,) click probabilities that the ads' new model claims: in order of the old score, and
-    too sure."""
-    score = np.log(np.maximum(pool.candidates["score"][pool.candidates["business"] == 3], 1e-9))
-    return np.asarray(expit(STEEP * (score - score.mean()) / score.std() + SHIFT))
+    """(ads,) click probabilities that the ads' new model claims: in the order of the old one's,
+    its expected money a bid, and too sure."""
+    mine = pool.candidates["business"] == AD
+    rate = pool.candidates["revenue"][mine] / np.maximum(pool.truths.pay[mine], 1e-9)
+    odds = logit(np.clip(rate, 1e-4, 1 - 1e-4))
+    return np.asarray(expit(STEEP * (odds - odds.mean()) / odds.std() + SHIFT))
 
 
 def shown_cards(pool: Pool, seed: int = 0) -> list[ShownCards]:
@@ -67,7 +70,7 @@ def shown_cards(pool: Pool, seed: int = 0) -> list[ShownCards]:
     there = padded(c, c.item_row) >= 0
     click = pool.simulator.p_click[there]
     chances = {"click": click, "long": click * pool.simulator.p_long[there]}
-    found = [_of(pool, "ad, new model", 3, claimed(pool), click, seed)]
+    found = [_of(pool, "ad, new model", AD, claimed(pool), click, seed)]
     for event, some in (("long", LONG), ("click", CLICKED)):
         for name, code in some:
             score = c["score"][c["business"] == code]

@@ -9,7 +9,7 @@ Reference: Vickrey 1961; ``blending/auction.py``.
 Simplified: advertisers bid one multiple of their worth all day; real ones change it by the hour.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,25 +66,35 @@ def rounds_of(pool: Pool) -> Rounds:
     return Rounds(worth, truth, PageRules().weights[list(AD_SLOTS)])
 
 
-def profits(rounds: Rounds, factors: Array, pricing: str) -> tuple[Array, Array, Array]:
-    """(6,) exposures, payments and profits, each judged by its own truth."""
-    held, paid, gain = np.zeros(len(NAMES)), np.zeros(len(NAMES)), np.zeros(len(NAMES))
-    config = AuctionConfig(pricing=pricing)
+Sell = Callable[[Array, Array, Array], tuple[Array, Array]]
+
+
+def by_auction(pricing: str) -> Sell:
+    """(worths, bids, weights) -> (exposures, payments) of the cards, by the real auction."""
+
+    def sell(worth: Array, bid: Array, weights: Array) -> tuple[Array, Array]:
+        sale = sell_slots(worth, bid, weights, AuctionConfig(pricing=pricing))
+        return sale.weight, sale.payment
+
+    return sell
+
+
+def profits(rounds: Rounds, factors: Array, sell: Sell) -> tuple[Array, Array, Array]:
+    """(6,) exposures, payments and profits, if each bids its factor (6,) times the truth."""
+    sums = np.zeros((3, len(NAMES)))
     for worth, truth in zip(rounds.worth, rounds.truth, strict=True):
         here = np.isfinite(truth)
-        sale = sell_slots(worth[here], (factors * truth)[here], rounds.weights, config)
-        held[here] += sale.weight
-        paid[here] += sale.payment
-        gain[here] += sale.weight * truth[here] - sale.payment
-    return held, paid, gain
+        held, paid = sell(worth[here], (factors * truth)[here], rounds.weights)
+        sums[:, here] += held, paid, held * truth[here] - paid
+    return sums[0], sums[1], sums[2]
 
 
 def the_books(rounds: Rounds, factors: Sequence[float] = FACTORS) -> list[Books]:
     """The day of every advertiser."""
     each = np.array(factors)
     bid = np.nanmean(each * rounds.truth, 0)
-    held, vcg, vcg_gain = profits(rounds, each, "vcg")
-    _, own, own_gain = profits(rounds, each, "first_price")
+    held, vcg, vcg_gain = profits(rounds, each, by_auction("vcg"))
+    _, own, own_gain = profits(rounds, each, by_auction("first_price"))
     seen = np.maximum(held, 1e-12)
     columns = (bid, held, vcg / seen, vcg_gain, own / seen, own_gain)
     return [
@@ -105,13 +115,14 @@ def books_table(books: Sequence[Books]) -> str:
 
 
 def profit_by_factor(
-    rounds: Rounds, name: str, factors: Sequence[float], pricing: str = "vcg"
+    rounds: Rounds, name: str, factors: Sequence[float], sell: Sell | str = "vcg"
 ) -> Array:
     """(m,) profit of one advertiser if it bids ``factors`` (m,) times its worth and the others
-    the truth."""
+    the truth; ``sell`` is an auction or the name of its pricing."""
+    sell = by_auction(sell) if isinstance(sell, str) else sell
     at = NAMES.index(name)
     tried = [np.where(np.arange(len(NAMES)) == at, factor, 1.0) for factor in factors]
-    return np.array([profits(rounds, each, pricing)[2][at] for each in tried])
+    return np.array([profits(rounds, each, sell)[2][at] for each in tried])
 
 
 def factor_in(b: Books) -> float:
