@@ -83,7 +83,7 @@ def positions(found: object, n: int) -> Array:
 def weave_with(
     function: Weave, pool: Pool, ratios: tuple[float, ...] = RatioWeave.ratios, load: int = 2
 ) -> Served:
-    """The pool served by the reader's weave; ours is ``serve(RatioWeave(rules_of(load)), pool)``."""
+    """The pool served by the reader's weave; ours: ``serve(RatioWeave(rules_of(load)), pool)``."""
     return serve(OwnWeave(function, rules_of(load), ratios), pool)
 
 

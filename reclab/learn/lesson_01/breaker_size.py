@@ -27,7 +27,12 @@ from reclab.learn.exercise import Task
 from reclab.learn.probe import CORRECT, NOT_ATTEMPTED, NOT_YET, Verdict, shown
 
 EVERY_MS, DEADLINE_MS, ANSWER_MS = 10, 100.0, 20.0
-PHASES = (("peace", 0, 0.01), ("rough", 30_000, 0.25), ("dead", 45_000, 0.97), ("back", 75_000, 0.01))
+PHASES = (
+    ("peace", 0, 0.01),
+    ("rough", 30_000, 0.25),
+    ("dead", 45_000, 0.97),
+    ("back", 75_000, 0.01),
+)
 ENDS_MS = 90_000
 STARTER = {"failure": 0.2, "in_a_row": 3, "open_ms": 5000}
 KNOBS = tuple(STARTER)
@@ -139,8 +144,8 @@ def _nervous(knobs: dict[str, Any], hour: Hour) -> tuple[str, ...]:
     to_blame = min(calm, key=lambda name: _refused(calm[name]))
     phase = max(hour.left_out, key=lambda name: hour.left_out[name])
     why = {
-        "failure": "failure is reached by bad luck: over 20 calls, or as few as 5 after a change, a "
-        "share of one in four is often much more.",
+        "failure": "failure is reached by bad luck: one in four on average is often "
+        "much more over 20 calls, or over the first 5 after a change.",
         "in_a_row": "so many failures in a row come by chance, in 100 calls a second soon enough.",
     }[to_blame]
     return (

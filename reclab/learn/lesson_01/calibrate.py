@@ -38,7 +38,7 @@ from reclab.learn.probe import (
 
 CLICKED, LONG = (("live", 1), ("ad", AD)), (("short video", 0), ("image-text", 4))
 STEEP, SHIFT = 2.5, 1.5  # log odds of the ads' new model: a deviation above, and at, the mean
-SLACK = 0.01  # how much worse than our curve still counts
+SLACK = 0.015  # how much worse than our curve still counts
 ORDER = 0.02  # of AUC that may be lost to steps
 
 
@@ -88,7 +88,7 @@ def _of(pool: Pool, name: str, code: int, score: Array, chance: Array, seed: int
 
 def calibrate(score, label, new):
     """Scores (n,) and what came of them (n,) 0 or 1, new scores (m,) -> (m,) probabilities."""
-    edges = np.unique(np.quantile(score, np.linspace(0, 1, 31)[1:-1]))  # equally large groups
+    edges = np.unique(np.quantile(score, np.linspace(0, 1, 21)[1:-1]))  # equally large groups
     group = np.searchsorted(edges, score)
     n = len(edges) + 1
     size = np.bincount(group, minlength=n)
@@ -159,7 +159,7 @@ IDEAS: tuple[tuple[str, Callable[..., Array], str], ...] = (
     (
         "upside down",
         _upside_down,
-        "A higher score must mean a higher probability: is it the share of cards without the event?",
+        "A higher score must mean a higher probability: yours may be the share without it.",
     ),
 )
 
@@ -254,7 +254,7 @@ TASK = Task(
         "is the probability of a new card whose score falls into it.",
         "np.quantile gives edges of equally large groups, np.searchsorted(edges, score) the group "
         "of a score, two np.bincount the rate of each group.",
-        "Small groups are noisy and may fall where they should rise: take 20 to 50 groups and "
+        "Small groups are noisy and may fall where they should rise: take 15 to 40 groups and "
         "np.sort their rates. IsotonicRegression of sklearn finds the groups by itself.",
     ),
     solution=calibrate,

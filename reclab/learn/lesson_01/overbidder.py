@@ -97,9 +97,7 @@ def the_books(rounds: Rounds, factors: Sequence[float] = FACTORS) -> list[Books]
     _, own, own_gain = profits(rounds, each, by_auction("first_price"))
     seen = np.maximum(held, 1e-12)
     columns = (bid, held, vcg / seen, vcg_gain, own / seen, own_gain)
-    return [
-        Books(name, *(float(x[n]) for x in columns)) for n, name in enumerate(NAMES)
-    ]
+    return [Books(name, *(float(x[n]) for x in columns)) for n, name in enumerate(NAMES)]
 
 
 def books_table(books: Sequence[Books]) -> str:

@@ -38,7 +38,12 @@ def _changed(**rules: Callable[..., int]) -> Callable[..., Array]:
     """The check with some of the four rules read otherwise, for the misconceptions."""
 
     def check(
-        paid: Array, creator: Array, first_paid: int, most_paid: int, paid_gap: int, creator_gap: int
+        paid: Array,
+        creator: Array,
+        first_paid: int,
+        most_paid: int,
+        paid_gap: int,
+        creator_gap: int,
     ) -> Array:
         told = {
             "first_paid": first_paid, "most_paid": most_paid,

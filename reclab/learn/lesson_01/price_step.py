@@ -137,7 +137,9 @@ CASES = (
     Case("used just as allowed", (_of(0.4, 0.0), _of(0.1, 0.2), _of(0.1, 0.2), 2.0, 3.0)),
     Case("a quota that begins to bind", (_of(0.0, 0.0), _of(0.2, 0.1), _of(0.1, 0.3), 2.0, 3.0)),
     Case("nearly free, and little used", (_of(0.05), _of(0.0), _of(0.2), 1.0, 3.0)),
-    Case("at the largest price, still too much", (_of(2.9, 1.0), _of(0.9, 0.9), _of(0.1, 0.1), 1, 3)),
+    Case(
+        "at the largest price, still too much", (_of(2.9, 1.0), _of(0.9, 0.9), _of(0.1, 0.1), 1, 3)
+    ),
     Case("nothing is allowed any more", (_of(0.5, 0.0), _of(0.1, 0.0), _of(0.0, 0.0), 2.0, 3.0)),
     Case("a floor: the signs turned", (_of(0.2, 0.2), _of(-0.02, -0.2), _of(-0.1, -0.1), 2, 3)),
     Case("a step of 0", (_of(0.7), _of(0.9), _of(0.1), 0.0, 3.0)),
@@ -148,10 +150,11 @@ CASES = (
 TASK = Task(
     id="1.4",
     title="A price that holds a quota",
-    asked="Write price_step(price, used, allowed, step, most): price (n,) of each quota, the shares "
-    "of exposures used and allowed (n,) since the last step. Return (n,) new prices: raised by "
-    "step times what was used beyond what is allowed, lowered where less was used, never below 0 "
-    "and never above most. A floor comes as a cap with both shares below 0: treat it alike.",
+    asked="Write price_step(price, used, allowed, step, most): price (n,) of each quota, the "
+    "shares of exposures used and allowed (n,) since the last step. Return (n,) new prices: raised "
+    "by step times what was used beyond what is allowed, lowered where less was used, never "
+    "below 0 and never above most. A floor comes as a cap with both shares below 0: treat it "
+    "alike.",
     starter="def price_step(price, used, allowed, step, most):\n"
     '    """(n,) prices, shares used and allowed -> (n,) new prices."""\n    ...',
     judge=Probe(

@@ -21,7 +21,7 @@ from reclab.learn.probe import Case, Misconception, Probe, array_difference
 
 
 def vcg_payment(worth, bid, weights):
-    """(n,) worths beside the money, (n,) bids, NaN = organic, (k,) slot weights -> (n,) payments."""
+    """(n,) worths beside money, (n,) bids, NaN = organic, (k,) weights -> (n,) payments."""
     total = worth + np.nan_to_num(bid)
     order = np.argsort(-total, kind="stable")
     step = weights - np.append(weights[1:], 0)  # what a slot has more than the next one
@@ -39,7 +39,9 @@ def vcg_payment(worth, bid, weights):
 Price = Callable[[int, Array, float, Array], float]
 
 
-def _by(price: Price, others: Callable[[Array, Array, int], Array] | None = None) -> Callable[..., Array]:
+def _by(
+    price: Price, others: Callable[[Array, Array, int], Array] | None = None
+) -> Callable[..., Array]:
     """Payments by another ``price(slot, least bids, own bid, weights)``, for misconceptions."""
 
     def pay(worth: Array, bid: Array, weights: Array) -> Array:
