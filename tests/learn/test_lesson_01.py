@@ -179,8 +179,10 @@ class TestCalibrate:
         assert reached == CORRECT, message
         assert "short video 0.0" in message
 
-    def test_our_own_curve_is_correct(self, cards):
+    def test_our_own_curve_is_correct_and_goes_live(self, cards):
         assert state(self.task, calibrate.ours, cards)[0] == CORRECT
+        assert exercise("1.2").or_ours(calibrate.ours, cards) is calibrate.ours
+        assert exercise("1.2").or_ours(lambda *_: 0, cards) is calibrate.calibrate
 
     @pytest.mark.parametrize(
         ("name", "idea", "message"), calibrate.IDEAS, ids=[i[0] for i in calibrate.IDEAS]
@@ -216,6 +218,15 @@ class TestCalibrate:
             return found
 
         assert "changes its input" in state(self.task, in_place, cards)[1]
+
+    @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt, RecursionError])
+    def test_whatever_the_answer_raises_is_told(self, cards, error):
+        def raises(*_):
+            raise error("from the answer")
+
+        for answer in (raises, Hostile(), lambda *_: Hostile(), Hostile):
+            assert state(self.task, answer, cards)[0] == NOT_YET
+        assert error.__name__ in state(self.task, raises, cards)[1]
 
     def test_a_loop_without_end_is_stopped(self, cards):
         def for_ever(*_):

@@ -56,7 +56,6 @@ class TestWeave:
 class TestCalibration:
     def test_a_mended_model_believes_of_ads_what_they_bring(self, pool):
         cards = calibrate.shown_cards(pool)[0]
-        there = pool.simulator.p_click[np.arange(len(pool))].ravel()
         ads = pool.candidates["business"] == 3
         true = pool.truths.pay[ads].mean()
         believed = {
@@ -64,7 +63,7 @@ class TestCalibration:
             "mended": live_01.calibrated_with(calibrate.calibrate, pool, cards),
         }
         money = {n: q.candidates["revenue"][ads].mean() for n, q in believed.items()}
-        assert len(there) and money["claimed"] > 1.3 * money["mended"]
+        assert money["claimed"] > 1.3 * money["mended"]
         assert money["mended"] < true  # not every click comes
 
     def test_only_ads_change(self, pool):

@@ -194,7 +194,8 @@ def _fault(answer: Callable[..., Any], cards: ShownCards) -> tuple[str, ...] | f
     copies = tuple(arg.copy() for arg in args)
     where = f"On the cards of “{cards.business}”"
     try:
-        value = answer(*copies)
+        with np.errstate(all="ignore"):
+            value = answer(*copies)
     except Exception as error:
         return (f"{where}: it raised {type(error).__name__}: {shorten(str(error))}.",)
     p = read_array(value)

@@ -39,17 +39,15 @@ def vcg_payment(worth, bid, weights):
 Price = Callable[[int, Array, float, Array], float]
 
 
-def _by(
-    price: Price, others: Callable[[Array, Array, int], Array] | None = None
-) -> Callable[..., Array]:
-    """Payments by another ``price(slot, least bids, own bid, weights)``, for misconceptions."""
+def _by(price: Price, with_itself: bool = False) -> Callable[..., Array]:
+    """Payments by another ``price(slot, least bids, own bid, weights)``, for the misconceptions."""
 
     def pay(worth: Array, bid: Array, weights: Array) -> Array:
         total = worth + np.nan_to_num(bid)
         order, payment = np.argsort(-total, kind="stable"), np.zeros(len(worth))
         for slot, card in enumerate(order[: len(weights)].tolist()):
             if not np.isnan(bid[card]):
-                rest = total[order if others else order[order != card]]
+                rest = total[order if with_itself else order[order != card]]
                 least = np.zeros(len(weights))
                 n = min(len(rest), len(weights))
                 least[:n] = np.maximum(0, rest[:n] - worth[card])
@@ -101,7 +99,7 @@ MISCONCEPTIONS = (
     ),
     Misconception(
         "whole weights instead of steps",
-        _by(lambda slot, least, bid, w: w[slot:] @ least[slot:]),
+        _by(lambda slot, least, bid, w: float(w[slot:] @ least[slot:])),
         "A card that moves up a slot gains the difference of two weights, not a weight.",
     ),
     Misconception(
@@ -111,7 +109,7 @@ MISCONCEPTIONS = (
     ),
     Misconception(
         "the card stays among the others",
-        _by(lambda slot, least, bid, w: _steps(w)[slot:] @ least[slot:], lambda *_: np.zeros(0)),
+        _by(lambda slot, least, bid, w: float(_steps(w)[slot:] @ least[slot:]), True),
         "What would the page be without this card? Leave it out before you look for the s-th best "
         "total, or it competes with itself.",
     ),
