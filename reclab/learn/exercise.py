@@ -83,12 +83,13 @@ class Exercise:
         """Whether ``answer`` is correct; leaves the state alone."""
         return self._judge(answer, *context, **named).state == CORRECT
 
-    def or_ours(self, answer: Any) -> Callable[..., Any]:
+    def or_ours(self, answer: Any, *context: Any, **named: Any) -> Callable[..., Any]:
         """The reader's function when it passes, else our solution: what goes into the live
-        pipeline, so that a lesson runs from top to bottom before anything is solved."""
+        pipeline, so that a lesson runs from top to bottom before anything is solved. ``context`` as
+        for ``check``."""
         if not callable(self.task.solution):
             raise ConfigError(f"exercise {self.task.id} asks for a value, not for a function")
-        return answer if self.passes(answer) else self.task.solution
+        return answer if self.passes(answer, *context, **named) else self.task.solution
 
     def hint(self) -> Card:
         """One more hint at each call."""

@@ -166,8 +166,13 @@ class DualPrices:
         allowed = np.clip((high * total - self.exposures) / (left * page), 0.0, 1.0)
         step = c.step * max(unit, 0.0) * min(shown.pages, LAG)
         most = c.most * max(unit, 0.0)
-        self.floor = np.where(low > 0, np.clip(self.floor + step * (due - got), 0.0, most), 0.0)
-        self.cap = np.where(high < 1, np.clip(self.cap + step * (got - allowed), 0.0, most), 0.0)
+        floor = self._moved(self.floor, -got, -due, step, most)  # a floor is a cap turned round
+        cap = self._moved(self.cap, got, allowed, step, most)
+        self.floor, self.cap = np.where(low > 0, floor, 0.0), np.where(high < 1, cap, 0.0)
+
+    def _moved(self, price: Array, used: Array, allowed: Array, step: float, most: float) -> Array:
+        """(n,) prices after a step."""
+        return np.clip(price + step * (used - allowed), 0.0, most)
 
     def _price_budgets(self, shown: Shown, left: float) -> None:
         c, budget = self.config, np.array(self.quotas.budgets)

@@ -10,10 +10,9 @@ Simplified: industry corrects exposure bias with random slots, sampled negatives
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from reclab.learn.choice import Choice
 from reclab.learn.exercise import Task
-from reclab.learn.probe import CORRECT, NOT_ATTEMPTED, NOT_YET, Verdict, shown
 
 Row = tuple[str, float, Mapping[int, float]]
 
@@ -62,20 +61,6 @@ def trap_table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def judge(answer: Any, rows: Sequence[Row] = ()) -> Verdict:
-    """A letter; ``rows`` is the measured table, first the model trained on exposed items."""
-    if answer is None or answer is ...:
-        return Verdict(NOT_ATTEMPTED)
-    letter = answer.strip().lower().strip("().") if isinstance(answer, str) else ""
-    if letter not in OPTIONS:
-        letters = ", ".join(OPTIONS)
-        return Verdict(NOT_YET, (f"Got {shown(answer)}, expected one of the letters {letters}.",))
-    seen = (_quote(rows),) if rows else ()
-    if letter == RIGHT:
-        return Verdict(CORRECT, (WHY_RIGHT, *seen))
-    return Verdict(NOT_YET, (f"You chose {letter}: {OPTIONS[letter]}", REPLIES[letter], *seen))
-
-
 def _quote(rows: Sequence[Row]) -> str:
     model, auc, values = rows[0]
     small, large = min(values), max(values)
@@ -92,7 +77,7 @@ TASK = Task(
     "candidate sets. Which explanation fits the model that was trained on exposed items only?\n"
     + "\n".join(f"({letter}) {text}" for letter, text in OPTIONS.items()),
     starter="answer = None  # one of 'a', 'b', 'c', 'd', 'e'",
-    judge=judge,
+    judge=Choice(OPTIONS, RIGHT, REPLIES, WHY_RIGHT, _quote),
     hints=(
         "Which pairs of rows does AUC compare? Are they pairs that ever compete for the same list?",
         "Whose choice were the exposed items? What does the model know of an item that the old "

@@ -11,10 +11,9 @@ Simplified: industry keeps such other numbers as guard rails, which stop a launc
 """
 
 from collections.abc import Sequence
-from typing import Any
 
+from reclab.learn.choice import Choice
 from reclab.learn.exercise import Task
-from reclab.learn.probe import CORRECT, NOT_ATTEMPTED, NOT_YET, Verdict, shown
 
 Row = tuple[str, float]
 
@@ -44,21 +43,6 @@ WHY_RIGHT = (
 )
 
 
-def judge(answer: Any, rows: Sequence[Row] = ()) -> Verdict:
-    """A letter; ``rows``, if given: (what, change in per cent) measured on our platform at equal
-    value, of which those that fell are quoted."""
-    if answer is None or answer is ...:
-        return Verdict(NOT_ATTEMPTED)
-    letter = answer.strip().lower().strip("().") if isinstance(answer, str) else ""
-    if letter not in OPTIONS:
-        letters = ", ".join(OPTIONS)
-        return Verdict(NOT_YET, (f"Got {shown(answer)}, expected one of the letters {letters}.",))
-    seen = (_quote(rows),) if rows else ()
-    if letter == RIGHT:
-        return Verdict(CORRECT, (WHY_RIGHT, *seen))
-    return Verdict(NOT_YET, (f"You chose {letter}: {OPTIONS[letter]}", REPLIES[letter], *seen))
-
-
 def _quote(rows: Sequence[Row]) -> str:
     fell = [f"{what} {change:+.1f} %" for what, change in rows if change < 0]
     every = ", ".join(f"{what} {change:+.1f} %" for what, change in rows)
@@ -73,7 +57,7 @@ TASK = Task(
     asked="A report says: the same revenue for 25 % less computing. What does it leave out?\n"
     + "\n".join(f"({letter}) {text}" for letter, text in OPTIONS.items()),
     starter="answer = None  # one of 'a', 'b', 'c', 'd', 'e'",
-    judge=judge,
+    judge=Choice(OPTIONS, RIGHT, REPLIES, WHY_RIGHT, _quote),
     hints=(
         "Equal in what? An allocation is solved for one value Q. Name two things that a request "
         "gives to the platform or its user and that are not revenue.",
