@@ -39,6 +39,7 @@ from reclab.core.clock import HOUR_MS
 from reclab.core.errors import check
 from reclab.core.protocols import Degradation, Recommender
 from reclab.core.types import Array, Candidates, Request, Slate, Trace
+from reclab.lab.blending import warm_up
 from reclab.lab.blending_pool import rules_of
 from reclab.lab.blending_values import Learned, learn_values
 from reclab.lab.kept import kept
@@ -182,7 +183,9 @@ def blended_router(
     index, rules = lab.trained.parts.index, service.policy.rules
     clients: list[Client] = []
     if servers is None:
-        clients += [Local(one) for one in make_businesses(lab.trained, lab.logs).values()]
+        for business in make_businesses(lab.trained, lab.logs).values():
+            warm_up(business, lab, 3)
+            clients.append(Local(business))
     else:
         said = f"be {', '.join(BUSINESSES)}, in this order: their places are their codes"
         check(servers.names == BUSINESSES, "servers.names", servers.names, said, "six_servers(lab)")
@@ -197,3 +200,17 @@ def blended_router(
         degradation=degradation,
         degraded=degraded,
     )
+
+
+# ---- six processes ---------------------------------------------------------------------------
+
+
+def six_servers(lab: Lab, start_s: float = 180.0) -> Servers:
+    """The businesses as six processes over the same lab, to be entered with ``with``; each opens
+    the lab from the cache (seconds, half a gigabyte). ``kill``, ``restart``, ``hang`` and
+    ``SlowDown`` break them."""
+    same = {"RECLAB_SEED": str(lab.seed), "RECLAB_DATA": lab.data}
+    if lab.has_truth:
+        same["RECLAB_SCALE"] = lab.scale
+    factory = "reclab.lab.blending:open_business"
+    return Servers(BUSINESSES, factory, start_s=start_s, environment=same)
