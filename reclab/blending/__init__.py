@@ -13,7 +13,8 @@
       │                                               │
       │ rpc.py  messages.py  blending.proto           │ blend.py  any blending function or
       │   in this process, or servers.py ─► serve.py, │           service; page.py  else a weave;
-      │   one process a business                      │           last-resort pool
+      │   one process a business                      │           last-resort pool, by the rules of
+      │                                               │           the page: ruled_pool.py
       ▼                                               │
     businesses/make.py (contract.py) ─ 3 ─────► check.py ─ 4  one set, checked
                                                   dropped with reasons

@@ -61,6 +61,8 @@ class Outcomes:
     def __init__(self, businesses: tuple[str, ...] = BUSINESSES) -> None:
         self.businesses = businesses
         self.means: dict[str, Array] = {}
+        self.factors: dict[str, Array] = {}
+        """(businesses,) what came of an objective / what the businesses' own predictions said"""
 
     def fit(self, business: Array, label: Array, amounts: Mapping[str, Array]) -> "Outcomes":
         """Learn means (businesses, 2) of each objective's ``amounts`` (n,), given ``label`` (n,) 0
@@ -87,20 +89,26 @@ class Outcomes:
             found[name] = p * with_event + (1 - p) * without
         return found
 
+    def corrected(self, name: str, business: Array, told: Array) -> Array:
+        """(n,) the businesses' own predictions of an objective, made honest by its factors."""
+        return told * self.factors[name][business] if name in self.factors else told
+
 
 @dataclass(frozen=True)
 class ValueStage:
     """Adds a column for each objective and ``value``; drops what has no finite value. Objectives
-    that candidates already carry, such as an ad's bid times its probability, are left as they
-    are."""
+    that candidates already carry, such as an ad's bid times its probability, are taken from them,
+    times the factor of their business where one was learned."""
 
     outcomes: Outcomes
     currency: Currency = field(default_factory=Currency)
     name: str = "value"
 
     def __call__(self, batch: Any, candidates: Candidates) -> StageResult:
-        expected = self.outcomes.expected(candidates["business"], candidates["p"])
-        expected |= {name: candidates[name] for name in expected if name in candidates.columns}
+        business = candidates["business"]
+        expected = self.outcomes.expected(business, candidates["p"])
+        for name in expected.keys() & candidates.columns.keys():
+            expected[name] = self.outcomes.corrected(name, business, candidates[name])
         value = self.currency.value(expected)
         valued = candidates.with_columns(**expected, value=value)
         return split(valued, np.isfinite(value), "its value is not a number")

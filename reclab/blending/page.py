@@ -40,6 +40,13 @@ class RowLookup(Protocol):
     def get(self, rows: Array, names: tuple[str, ...]) -> dict[str, Array]: ...
 
 
+class Filler(Protocol):
+    """Makes a page whole: cards ``rows`` (k,) and their ``slots`` (k,), rising and below ``n`` ->
+    (n,) rows of the page, and (n,) which of the given cards stands in each slot, -1 = another."""
+
+    def fill(self, rows: Array, slots: Array, n: int) -> tuple[Array, Array]: ...
+
+
 class LastResort:
     """Items that are shown when nothing better has come: at least a whole page of them."""
 
@@ -51,13 +58,15 @@ class LastResort:
         good = "the 500 most popular"
         check(len(self.rows) >= LONGEST, "last-resort pool", len(self.rows), enough, good)
 
-    def fill(self, rows: Array, slots: Array, n: int) -> Array:
-        """(k,) rows and their slots, rising and below ``n``, -> (n,) the page: where no card
-        stands, the pool's first that are not on it."""
+    def fill(self, rows: Array, slots: Array, n: int) -> tuple[Array, Array]:
+        """The cards stay where they are; every other slot gets the pool's first that are not on
+        the page."""
         if len(rows) == n:
-            return rows
+            return rows, np.arange(n)
         page, have = np.full(n, -1, np.int64), {*rows.tolist()}
         page[slots] = rows
+        at = np.full(n, -1)
+        at[slots] = np.arange(len(rows))
         more = [row for row in self.rows[: n + len(rows)].tolist() if row not in have]
         page[page < 0] = more[: n - len(rows)]
-        return page
+        return page, at

@@ -29,7 +29,7 @@ from reclab.blending.fan_out import Visit
 from reclab.blending.guard import Guard
 from reclab.blending.hedge import Hedge, HedgeConfig
 from reclab.blending.lane import Lane
-from reclab.blending.page import LastResort, RowLookup, weave
+from reclab.blending.page import Filler, LastResort, RowLookup, weave
 from reclab.blending.pipeline import steps
 from reclab.blending.rpc import Client
 from reclab.blending.trace import RouterTrace
@@ -88,16 +88,16 @@ class RouterConfig:
 
 class Router:
     """``recommend`` from any number of threads. ``index`` knows the items (the forward index),
-    ``pool``: item ids of the last resort, best first; ``carry``: its features that the blending
-    reads; ``fallback`` blends when ``blend`` fails, by the same rules; ``degradation`` raises the
-    flag, ``degraded`` answers where it is raised. Column ``business`` of candidates and slates:
-    position in ``names``, -1 = none."""
+    ``pool``: item ids of the last resort, best first, or whoever makes pages whole; ``carry``: its
+    features that the blending reads; ``fallback`` blends when ``blend`` fails, by the same rules;
+    ``degradation`` raises the flag, ``degraded`` answers where it is raised. Column ``business`` of
+    candidates and slates: position in ``names``, -1 = none."""
 
     def __init__(
         self,
         clients: Sequence[Client],
         index: RowLookup,
-        pool: Sequence[int] | Array,
+        pool: Sequence[int] | Array | Filler,
         blend: Blend | BlendService = weave,
         config: RouterConfig | None = None,
         *,
@@ -111,7 +111,9 @@ class Router:
         self.config = c = config or RouterConfig()
         self.names = tuple(client.name for client in clients)
         _check_names(self.names, c, experiment)
-        self.index, self.last_resort = index, LastResort(pool, index)
+        self.index = index
+        ids = isinstance(pool, Sequence | np.ndarray)
+        self.last_resort: Filler = LastResort(pool, index) if ids else pool
         index.get(np.zeros(0, np.int64), tuple(carry))  # an unknown feature is said now
         self.experiment, self.now_ms = experiment, now_ms
         breaker = lambda: Breaker(c.breaker, now_ms)  # noqa: E731
@@ -234,14 +236,14 @@ class Router:
             mine = slots[starts[row] : starts[row + 1]]
             at = _first_in_slot(mine, request.n)
             cards, slot = at + starts[row], mine[at]
-            rows = self.last_resort.fill(kept.item_row[cards], slot, request.n)
+            rows, given = self.last_resort.fill(kept.item_row[cards], slot, request.n)
             columns = {
-                name: _spread(values[cards], slot, request.n)
+                name: _spread(values[cards], given)
                 for name, values in kept.columns.items()
-                if name != "item_id"
+                if name not in ("item_id", "slot")
             }
             slate = Slate(request, self.index.ids[rows], rows, columns)
-            pages.append((slate, request.n - len(cards)))
+            pages.append((slate, int((given < 0).sum())))
         return pages
 
 
@@ -251,14 +253,13 @@ def _first_in_slot(slot: Array, n: int) -> Array:
     return first[(slot[first] >= 0) & (slot[first] < n)]
 
 
-def _spread(values: Array, slots: Array, n: int) -> Array:
-    """(n, …) a column by slot; what is from the pool has NaN there, or -1."""
-    if len(values) == n:
-        return values
-    blank = np.nan if values.dtype.kind == "f" else -1
-    spread = np.full((n, *values.shape[1:]), blank, values.dtype)
-    spread[slots] = values
-    return spread
+def _spread(values: Array, given: Array) -> Array:
+    """(n, …) a column by slot: ``given`` (n,) says which card stands there; what is from the pool
+    (-1) has NaN, or -1."""
+    if len(values) == len(given) and (given[1:] > given[:-1]).all():
+        return values  # as it was
+    blank = np.full((1, *values.shape[1:]), np.nan if values.dtype.kind == "f" else -1)
+    return np.concatenate([values, blank.astype(values.dtype)])[given]
 
 
 def _with_inner(trace: Trace, inner: Sequence[Trace], notes: tuple[str, ...]) -> Trace:

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -36,14 +36,22 @@ class ServerDown(ReclabError, ConnectionError):
 
 class Servers:
     """One process a business. ``factory``: ``module:function`` that this process can import too,
-    called in the new process with the business's name."""
+    called in the new process with the business's name; ``environment``: variables that the new
+    processes have beside this one's."""
 
     def __init__(
-        self, names: Sequence[str], factory: str, *, start_s: float = 60.0, workers: int = 4
+        self,
+        names: Sequence[str],
+        factory: str,
+        *,
+        start_s: float = 60.0,
+        workers: int = 4,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         check(len({*names}) == len(names) > 0, "Servers.names", names, "be different", "live, ads")
         self.names, self.factory = tuple(names), factory
         self.start_s, self.workers = start_s, workers
+        self.environment = dict(environment or {})
         self.folder = Path(tempfile.mkdtemp(prefix="reclab-servers-"))
         self.ports: dict[str, int] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -155,7 +163,7 @@ class Servers:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": path},
+                env={**os.environ, "PYTHONPATH": path, **self.environment},
                 # interrupting the notebook's kernel must not interrupt the servers
                 process_group=0,
             )
@@ -166,9 +174,9 @@ class Servers:
         while not ended and time.monotonic() < until:
             ended = process.poll() is not None
             for line in self._latest_words(name):
-                words = line.split()
-                if words[:2] == ["ready", name] and not ended:
-                    return int(words[2])
+                said, _, port = line.rpartition(" ")
+                if said == f"ready {name}" and not ended:
+                    return int(port)
             time.sleep(0.01)
         why = f"left with code {process.poll()}" if ended else f"is not ready in {self.start_s} s"
         said = " | ".join(self._latest_words(name)[-3:]) or "it said nothing"

@@ -12,6 +12,7 @@ Reference: chapter 2, section 2.1 (目标冲突 资源竞争 生态公平 长短
 Simplified: industry sees such fronts by experiments with live traffic, one point an arm.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import process_time
@@ -34,10 +35,11 @@ from reclab.blending.allocation.day import parts
 from reclab.blending.allocation.rules import exposures
 from reclab.blending.businesses import Recommender, make_businesses
 from reclab.blending.businesses.make import AD, LIVE, PRODUCT
+from reclab.blending.contract import Deadline
 from reclab.blending.currency import OBJECTIVES, Currency
 from reclab.core.errors import DataError
 from reclab.core.metrics import gini
-from reclab.core.types import Array
+from reclab.core.types import Array, Request
 from reclab.lab.blending_pool import (
     Pool,
     Served,
@@ -358,7 +360,19 @@ def tail_creators(lab: Lab, head: float = 0.2) -> Array:
 
 
 def open_business(name: str) -> Recommender:
-    """One business over the lab of ``RECLAB_SCALE``, seed 0: what a server process opens with
+    """One business over the lab of ``RECLAB_SCALE`` and ``RECLAB_SEED`` (default 0), or over real
+    logs by ``RECLAB_DATA``: what a server process opens with
     ``python -m reclab.blending.serve NAME --factory reclab.lab.blending:open_business``."""
-    lab = open_lab(progress=False)
-    return make_businesses(lab.trained, lab.logs, names=(name,))[name]
+    lab = open_lab(seed=int(os.environ.get("RECLAB_SEED") or 0), progress=False)
+    business = make_businesses(lab.trained, lab.logs, names=(name,))[name]
+    warm_up(business, lab)
+    return business
+
+
+def warm_up(business: Recommender, lab: Lab, n: int = 20) -> None:
+    """Answer ``n`` requests for nobody: indexes are made and files are read at the first ones,
+    which would be late, and the circuit breakers would open at once."""
+    users = lab.logs.users["user_id"]
+    now_ms = lab.trained.parts.until_ms or 0
+    for user in users[np.linspace(0, len(users) - 1, n).astype(int)].tolist():
+        business.offer([Request(user, now_ms)], 20, Deadline(float("inf")))

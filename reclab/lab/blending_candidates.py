@@ -126,7 +126,18 @@ def _agencies(candidates: Candidates, ads: object, lab: Lab, pages: int) -> tupl
     return np.where(payer >= 0, agency[payer], -1), money
 
 
-def _truths(lab: Lab, held: Table, candidates: Candidates, money: Money) -> Truths:
+@dataclass(frozen=True)
+class CardTruths:
+    """As ``Truths``, of cards (n,) alone."""
+
+    skip_sec: Array
+    more_sec: Array
+    pay: Array
+    orders: Array
+
+
+def card_truths(lab: Lab, held: Table, candidates: Candidates, money: Money) -> CardTruths:
+    """What is true of each card of the requests ``held``."""
     truth, c = lab.world.truth, lab.world.truth.behaviour
     table = padded(candidates, candidates.item_row)
     rows = np.maximum(table, 0)
@@ -144,11 +155,14 @@ def _truths(lab: Lab, held: Table, candidates: Candidates, money: Money) -> Trut
     pay = np.where(business == PRODUCT, by_click * columns["price"] * money.commission, pay)
     pay = np.where(business == LIVE, by_click * GIFT * money.tip_share, pay)
     more = (told["watch_sec"][there] - skip) / click
-    user = held["user_row"]
-    orders = by_click * (business == PRODUCT)
-    return Truths(
-        skip, more, pay, orders, truth.activity[user], habits(lab, int(held["day"][0]))[user]
-    )
+    return CardTruths(skip, more, pay, by_click * (business == PRODUCT))
+
+
+def _truths(lab: Lab, held: Table, candidates: Candidates, money: Money) -> Truths:
+    cards, user = card_truths(lab, held, candidates, money), held["user_row"]
+    activity = lab.world.truth.activity[user]
+    habit = habits(lab, int(held["day"][0]))[user]
+    return Truths(cards.skip_sec, cards.more_sec, cards.pay, cards.orders, activity, habit)
 
 
 def habits(lab: Lab, before: int) -> Array:

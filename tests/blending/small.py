@@ -1,6 +1,7 @@
 """Small real businesses over arrays, for tests and for the Router's bench: a user's vector, items'
 vectors, the best k by their product. Some of them misbehave on purpose."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,6 +72,13 @@ class Garbage(Small):
 def open_business(name: str) -> Small:
     """What a server process opens."""
     return Small(name)
+
+
+def open_as_told(name: str) -> Small:
+    """One of any name, with the items of the business that the environment names."""
+    small = Small(os.environ["SMALL_ITEMS_OF"])
+    small.name = name
+    return small
 
 
 def open_slow(name: str) -> Small:

@@ -13,6 +13,7 @@ import pytest
 from reclab.blending.contract import CallFailed, CallLate
 from reclab.blending.rpc import call
 from reclab.blending.servers import ServerDown, Servers
+from reclab.blending.slow_down import SlowDown
 from reclab.core.errors import ConfigError, DataError
 from reclab.core.types import Request
 from tests.blending.small import Small
@@ -74,6 +75,31 @@ def _far():
     from reclab.blending.contract import Deadline
 
     return Deadline(1e6)
+
+
+def test_a_name_may_have_spaces_and_the_environment_reaches_the_factory():
+    told = {"SMALL_ITEMS_OF": "ad"}
+    with Servers(
+        ("short video",), "tests.blending.small:open_as_told", environment=told
+    ) as servers:
+        (client,) = servers.clients()
+        said = call(client, REQUESTS, 5, 5000)
+        assert said.item_id.tolist() == Small("ad").offer(REQUESTS, 5, _far()).item_id.tolist()
+
+
+def test_a_slow_process_answers_in_its_own_time_and_may_die_meanwhile():
+    with Servers(("live",), FACTORY) as servers:
+        (client,) = servers.clients()
+        with SlowDown(servers, "live", run_ms=5, pause_ms=20):
+            states = {psutil.Process(servers.pid("live")).status() for _ in range(2000)}
+            assert psutil.STATUS_STOPPED in states
+            assert len(call(client, REQUESTS, 5, 20_000).item_id) == 10
+            servers.kill("live")
+            time.sleep(0.1)
+            servers.start("live")
+        assert psutil.Process(servers.pid("live")).status() != psutil.STATUS_STOPPED
+        with pytest.raises(DataError, match="no server 'ads'"):
+            SlowDown(servers, "ads").__enter__()
 
 
 def test_a_release_that_does_not_start_is_told_with_its_last_words():

@@ -23,7 +23,6 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit
-from sklearn.isotonic import IsotonicRegression
 
 from reclab.cascade.batch import Batch, read_batch
 from reclab.core.chance import rng
@@ -188,6 +187,8 @@ def _curve(score: Array, liked: Array) -> tuple[Array, Array] | None:
     """
     if min(liked.sum(), (~liked).sum()) < 5 or len(score) < FEWEST:
         return None
+    from sklearn.isotonic import IsotonicRegression  # a second that serving need not wait
+
     fitted = IsotonicRegression().fit(score, liked.astype(np.float64))
     rate, rows = np.unique(fitted.predict(score), return_counts=True)
     drawn = np.maximum.accumulate((rows * rate + PRIOR * liked.mean()) / (rows + PRIOR))

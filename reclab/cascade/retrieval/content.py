@@ -24,7 +24,6 @@ from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from reclab.cascade.batch import Batch
 from reclab.cascade.ranking.vocabulary import tag_scale
@@ -95,6 +94,8 @@ class ContentChannel:
             raise DataError(f"{len(texts)} texts for {len(index)} items: one each is needed")
         self._words = sp.csr_matrix((len(index), 0), dtype=np.float32)
         if texts is not None and any(text.strip() for text in texts):
+            from sklearn.feature_extraction.text import TfidfVectorizer  # serving needs none
+
             learned = TfidfVectorizer(max_features=self.config.words, dtype=np.float32)
             self._words = learned.fit_transform(texts).tocsr()
         self._interests = interests(logs.users, until_ms)
