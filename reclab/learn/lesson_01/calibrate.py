@@ -20,7 +20,7 @@ from scipy.special import expit, logit
 from reclab.blending.businesses.make import AD
 from reclab.blending.calibration import ScoreCalibration
 from reclab.core.chance import rng
-from reclab.core.metrics import auc, ece
+from reclab.core.metrics import auc, ece, reliability
 from reclab.core.types import Array
 from reclab.lab.blending_pool import Pool, padded
 from reclab.learn.exercise import Task
@@ -228,7 +228,10 @@ def _measured(
     else:
         return error
     mean = f"Its mean is {p.mean():.2f}, and {cards.held_label.mean():.2f} of the cards came true."
-    return (*_likely(p, args), f"{where}: {fault}.", mean)
+    said, was, _ = reliability(cards.held_label, p)
+    worst = int(np.abs(said - was).argmax())
+    where_off = f"Where yours says {said[worst]:.2f}, {was[worst]:.2f} came true."
+    return (*_likely(p, args), f"{where}: {fault}.", f"{mean} {where_off}")
 
 
 def _likely(p: Array, args: tuple[Array, ...]) -> tuple[str, ...]:

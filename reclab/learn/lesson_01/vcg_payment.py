@@ -72,6 +72,22 @@ def _worth_forgotten(worth: Array, bid: Array, weights: Array) -> Array:
     return np.asarray(held)
 
 
+def _paid_back(worth: Array, bid: Array, weights: Array) -> Array:
+    """By the definition of externality, the platform's gain by the card's own worth included."""
+    total, k = worth + np.nan_to_num(bid), len(weights)
+    order, payment = np.argsort(-total, kind="stable"), np.zeros(len(worth))
+
+    def best(some: Array) -> float:
+        top = np.sort(some)[::-1][:k]
+        return float(top @ weights[: len(top)])
+
+    for slot, card in enumerate(order[:k].tolist()):
+        if not np.isnan(bid[card]):
+            others = best(total) - weights[slot] * (total[card] - worth[card])
+            payment[card] = max(0.0, best(np.delete(total, card)) - others)
+    return payment
+
+
 def _organic_pay(worth: Array, bid: Array, weights: Array) -> Array:
     free = np.isnan(bid)
     return np.asarray(vcg_payment(np.where(free, 0, worth), np.where(free, worth, bid), weights))
@@ -118,6 +134,13 @@ MISCONCEPTIONS = (
         _worth_forgotten,
         "The page wants the card for its worth already, so it has to bid less: the least bid is "
         "the others' total minus the own worth.",
+    ),
+    Misconception(
+        "its worth is paid back",
+        _paid_back,
+        "What the page would lose without the card is right, and truthful too. But where its worth "
+        "alone wins a slot the step comes out below 0: the platform would pay the ad for being "
+        "there. A bid is at least 0, so each slot's least bid is as well.",
     ),
     Misconception(
         "organic cards pay",
