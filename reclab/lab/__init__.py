@@ -26,6 +26,8 @@ re_rankers  the six re-rankers side by side: page_pools.py has what they are giv
 blending  the front of watch time, money and return; three conflicts among businesses
           (blending_pool.py: candidates and their truth; blending_values.py: what is learned)
 blended   the six businesses, in this process or as six, the Router and the blending service, wired
+outage    one business killed, one slowed, under real requests, page by page (page_truth.py: what
+          whole pages are worth)
 blending_days  28 days under one allocation policy (blending_feed.py: the policy on the platform)
 surge     a degradation policy taken through days, surges, real traces (scenarios.py)
 action_values  what each of DCAF's actions would be worth to a request (action_pages: the pages)

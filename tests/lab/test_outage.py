@@ -14,7 +14,8 @@ from reclab.core.errors import DataError
 from reclab.core.types import Slate
 from reclab.lab.blended import blended_router, six_servers
 from reclab.lab.blending_pool import judge_pages, make_pool
-from reclab.lab.outage import PHASES, Outage, Replay, break_businesses, true_value
+from reclab.lab.outage import PHASES, Outage, Replay, break_businesses, router_pool
+from reclab.lab.page_truth import true_value
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,5 @@ def test_a_replay_counts_from_when_a_request_was_due(lab):
 
 
 def test_only_pages_with_rules_can_be_looked_at(lab):
-    from reclab.lab.outage import router_pool
-
     with pytest.raises(DataError, match="blended_router"):
         router_pool(type("Plain", (), {"last_resort": None})())
