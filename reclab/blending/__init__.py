@@ -19,7 +19,10 @@
     businesses/make.py (contract.py) ─ 3 ─────► check.py ─ 4  one set, checked
                                                   dropped with reasons
 
-and inside the blending service:
+and the way back: router.feedback(slate, clicked) ─► outbox.py ─► businesses/ledger.py, which
+charges an advertiser once for a click; ``slow_down.py`` makes a process slow, for lessons.
+
+Inside the blending service:
 
     service.py    calibration.py   score -> probability, a curve for each business
                   currency.py      probability -> expected objectives -> one value

@@ -55,3 +55,25 @@ class Offered(_message.Message):
     score: bytes
     column: _containers.RepeatedCompositeFieldContainer[Column]
     def __init__(self, version: _Optional[int] = ..., count: _Optional[_Iterable[int]] = ..., item_id: _Optional[bytes] = ..., score: _Optional[bytes] = ..., column: _Optional[_Iterable[_Union[Column, _Mapping]]] = ...) -> None: ...
+
+class Clicked(_message.Message):
+    __slots__ = ("version", "user_id", "req_id", "time_ms", "item_id")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    REQ_ID_FIELD_NUMBER: _ClassVar[int]
+    TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    user_id: _containers.RepeatedScalarFieldContainer[int]
+    req_id: _containers.RepeatedScalarFieldContainer[int]
+    time_ms: _containers.RepeatedScalarFieldContainer[int]
+    item_id: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, version: _Optional[int] = ..., user_id: _Optional[_Iterable[int]] = ..., req_id: _Optional[_Iterable[int]] = ..., time_ms: _Optional[_Iterable[int]] = ..., item_id: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Heard(_message.Message):
+    __slots__ = ("version", "n_new")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    N_NEW_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    n_new: int
+    def __init__(self, version: _Optional[int] = ..., n_new: _Optional[int] = ...) -> None: ...

@@ -39,12 +39,23 @@ class BusinessStub:
                 request_serializer=reclab_dot_blending_dot_blending__pb2.Ask.SerializeToString,
                 response_deserializer=reclab_dot_blending_dot_blending__pb2.Offered.FromString,
                 _registered_method=True)
+        self.Feedback = channel.unary_unary(
+                '/reclab.blending.Business/Feedback',
+                request_serializer=reclab_dot_blending_dot_blending__pb2.Clicked.SerializeToString,
+                response_deserializer=reclab_dot_blending_dot_blending__pb2.Heard.FromString,
+                _registered_method=True)
 
 
 class BusinessServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Offer(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Feedback(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -57,6 +68,11 @@ def add_BusinessServicer_to_server(servicer, server):
                     servicer.Offer,
                     request_deserializer=reclab_dot_blending_dot_blending__pb2.Ask.FromString,
                     response_serializer=reclab_dot_blending_dot_blending__pb2.Offered.SerializeToString,
+            ),
+            'Feedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.Feedback,
+                    request_deserializer=reclab_dot_blending_dot_blending__pb2.Clicked.FromString,
+                    response_serializer=reclab_dot_blending_dot_blending__pb2.Heard.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -86,6 +102,33 @@ class Business:
             '/reclab.blending.Business/Offer',
             reclab_dot_blending_dot_blending__pb2.Ask.SerializeToString,
             reclab_dot_blending_dot_blending__pb2.Offered.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Feedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reclab.blending.Business/Feedback',
+            reclab_dot_blending_dot_blending__pb2.Clicked.SerializeToString,
+            reclab_dot_blending_dot_blending__pb2.Heard.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,6 +1,7 @@
 """A business (业务) as the Router sees it: asked for candidates, by a deadline, in its own numbers.
 
     offer(requests, k, deadline) -> Offers      at most k candidates a request, best first
+    hear(clicks) -> n                           what users clicked of it, if it wants to know
 
 A score is in the business's own unit (seconds, money, a probability); those of two businesses
 cannot be compared before they are calibrated. Chapter 2, section 2.1.
@@ -11,13 +12,14 @@ Simplified: industry also sends the user's features along, so that no business r
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from reclab.core.errors import DataError, ReclabError
 from reclab.core.types import Array, Request
 
+CLICK = ("user_id", "req_id", "time_ms", "item_id")
 ROUTERS_OWN = ("request_row", "item_row", "item_id", "business", "place", "score", "reason")
 
 
@@ -50,6 +52,35 @@ class Offers:
                 raise DataError(f"Offers.{name} must have shape ({n},), got {values.shape}")
 
 
+@dataclass(frozen=True)
+class Clicks:
+    """Cards that users clicked, (n,) int64 each: ``user_id``, ``req_id`` and ``time_ms`` of the
+    request, ``item_id``. The four together name a click. Raises ``DataError`` when the lengths
+    differ."""
+
+    user_id: Array
+    req_id: Array
+    time_ms: Array
+    item_id: Array
+
+    def __post_init__(self) -> None:
+        sizes = {name: len(getattr(self, name)) for name in CLICK}
+        if len({*sizes.values()}) > 1:
+            raise DataError(f"Clicks must have columns of one length, got {sizes}")
+
+    def __len__(self) -> int:
+        return len(self.item_id)
+
+    def table(self) -> Array:
+        """(n, 4) int64, a row a click."""
+        return np.stack([getattr(self, name) for name in CLICK], 1).astype(np.int64)
+
+    @staticmethod
+    def of(table: Array) -> "Clicks":
+        """From such a table."""
+        return Clicks(*np.asarray(table, np.int64).reshape(-1, len(CLICK)).T)
+
+
 class Deadline:
     """Until when an answer is of use.
 
@@ -80,12 +111,24 @@ class Business(Protocol):
     def offer(self, requests: Sequence[Request], k: int, deadline: Deadline) -> Offers: ...
 
 
+@runtime_checkable
+class Listener(Protocol):
+    """A business that wants to know what was clicked. ``hear`` says how many of the clicks it did
+    not know of yet: reports may come twice."""
+
+    def hear(self, clicks: Clicks) -> int: ...
+
+
 class CallFailed(ReclabError):
     """A business did not give a usable answer; the message names it and says why."""
 
 
 class CallLate(CallFailed):
     """It did not answer before the deadline."""
+
+
+class CallRefused(CallFailed):
+    """It can do nothing with the message, and never will."""
 
 
 def no_offers(n_requests: int) -> Offers:

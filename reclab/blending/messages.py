@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reclab.blending.blending_pb2 import Ask, Column, History, Offered
-from reclab.blending.contract import Offers
+from reclab.blending.blending_pb2 import Ask, Clicked, Column, History, Offered
+from reclab.blending.contract import CLICK, Clicks, Offers
 from reclab.core.errors import DataError
 from reclab.core.types import Array, Request
 
@@ -79,6 +79,17 @@ def decode_offers(offered: Offered, n_requests: int, who: str) -> Offers:
         _numbers(offered.score, "<f4", f"{who}.score"),
         columns,
     )
+
+
+def encode_clicks(clicks: Clicks) -> Clicked:
+    """The report as a message."""
+    return Clicked(version=VERSION, **{name: getattr(clicks, name).tolist() for name in CLICK})
+
+
+def decode_clicks(clicked: Clicked, who: str = "the caller") -> Clicks:
+    """The report; ``DataError`` for another version or columns of different lengths."""
+    check_version(clicked.version, who)
+    return Clicks(*(np.array(getattr(clicked, name), np.int64) for name in CLICK))
 
 
 def _numbers(raw: bytes, dtype: str, what: str) -> Array:

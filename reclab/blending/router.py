@@ -22,20 +22,22 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from reclab.blending.breaker import Breaker, BreakerConfig
-from reclab.blending.contract import CallFailed, monotonic_ms
+from reclab.blending.contract import CallFailed, Clicks, monotonic_ms
 from reclab.blending.door import Answer, Door
 from reclab.blending.experiment import Arm, Blend, BlendService, Experiment
 from reclab.blending.fan_out import Visit
 from reclab.blending.guard import Guard
 from reclab.blending.hedge import Hedge, HedgeConfig
 from reclab.blending.lane import Lane
+from reclab.blending.outbox import Outbox
 from reclab.blending.page import Filler, LastResort, RowLookup, weave
 from reclab.blending.pipeline import steps
 from reclab.blending.rpc import Client
 from reclab.blending.trace import RouterTrace
-from reclab.core.errors import check, check_float, check_int
+from reclab.core.errors import DataError, check, check_float, check_int
 from reclab.core.pipeline import run
 from reclab.core.protocols import Degradation, Recommender
+from reclab.core.stage import Stage
 from reclab.core.types import Array, Candidates, Request, Slate, Trace
 
 
@@ -126,11 +128,21 @@ class Router:
         self.lanes = [
             Lane(client, c.n_offers, breaker(), Hedge(c.hedge), now_ms) for client in clients
         ]
+        self.outboxes = [Outbox(client) for client in clients]
+        """reports of clicks on their way to each business"""
         limits = {name: c.limit_ms(name) for name in self.names}
         handed = index, tuple(carry), blend, fallback
         self.steps = steps(self.lanes, limits, *handed, c.enough, c.grace_ms, now_ms)
         """the boxes of figure 2.1, in order"""
         self._door = Door(self._live, c.most, c.gather_ms, self._at_once)
+
+    @property
+    def boxes(self) -> list[Stage]:
+        """The steps, with the blending service's own in the place of the last: what a trace
+        counts where all requests go to one service."""
+        blend = self.steps[-1].blend  # type: ignore[attr-defined]
+        inner = blend.boxes() if hasattr(blend, "boxes") else self.steps[-1:]
+        return [*self.steps[:-1], *inner]
 
     @property
     def breakers(self) -> dict[str, Breaker]:
@@ -154,8 +166,27 @@ class Router:
         pairs = [pages[row] for row in range(len(requests))]
         return [slate for slate, _ in pairs], [trace for _, trace in pairs]
 
+    def feedback(self, slate: Slate, clicked: Array) -> None:
+        """Tell the businesses which of their cards were ``clicked`` (n,) bool by slot. Returns at
+        once; a business that is away hears of it when it is back. Cards of the last resort and of
+        the degraded path belong to no business."""
+        clicked = np.asarray(clicked)
+        if clicked.shape != (len(slate),) or clicked.dtype != bool:
+            what = f"{clicked.dtype} of shape {clicked.shape}"
+            raise DataError(f"clicked must be bool of shape ({len(slate)},), got {what}")
+        business = slate.columns.get("business", np.full(len(slate), -1))
+        one = slate.request
+        facts = [one.user_id, one.req_id, one.time_ms, 0]
+        for code in np.unique(business[clicked & (business >= 0)]).tolist():
+            rows = np.tile(facts, (int((clicked & (business == code)).sum()), 1))
+            rows[:, 3] = slate.item_id[clicked & (business == code)]
+            self.outboxes[code].put(Clicks.of(rows))
+
     def close(self) -> None:
-        """Close the clients and let the Router's own threads end."""
+        """Close the clients and let the Router's own threads end; clicks that no business has
+        heard of yet are lost."""
+        for outbox in self.outboxes:
+            outbox.close()
         for lane in self.lanes:
             lane.client.close()
         for guard in (self.decision, self.degraded):

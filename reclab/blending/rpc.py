@@ -19,14 +19,31 @@ from typing import Protocol
 
 import grpc
 
-from reclab.blending.blending_pb2 import Ask, Offered
+from reclab.blending.blending_pb2 import Ask, Clicked, Heard, Offered
 from reclab.blending.blending_pb2_grpc import BusinessServicer, BusinessStub
-from reclab.blending.contract import Business, CallFailed, CallLate, Deadline, Offers
+from reclab.blending.contract import (
+    Business,
+    CallFailed,
+    CallLate,
+    CallRefused,
+    Deadline,
+    Listener,
+    Offers,
+)
 from reclab.blending.guard import Workers
-from reclab.blending.messages import decode_ask, decode_offers, encode_ask, encode_offers
+from reclab.blending.messages import (
+    VERSION,
+    decode_ask,
+    decode_clicks,
+    decode_offers,
+    encode_ask,
+    encode_offers,
+)
 from reclab.core.errors import DataError, check_int
 from reclab.core.types import Request
 
+Told = Callable[[CallFailed | None], None]
+"""called when a report has been heard, or with what went wrong"""
 Read = Callable[[], Offers]
 """reads an answer that has come; raises ``CallFailed`` or ``CallLate`` when it is none"""
 OPTIONS = (
@@ -42,13 +59,16 @@ OPTIONS = (
 
 class Client(Protocol):
     """Calls a business. ``begin`` returns at once, with a function that cancels the call; ``done``
-    is called from another thread when the answer has come or the deadline has passed."""
+    is called from another thread when the answer has come or the deadline has passed. ``tell``
+    reports clicks in the same way."""
 
     name: str
 
     def begin(
         self, ask: Ask, left_ms: float, done: Callable[[Read], None]
     ) -> Callable[[], object]: ...
+
+    def tell(self, clicked: Clicked, left_ms: float, done: Told) -> None: ...
 
     def close(self) -> None: ...
 
@@ -63,6 +83,13 @@ def answer(business: Business, ask: Ask, deadline: Deadline) -> Offered:
     if deadline.over:
         raise CallLate(f"business {business.name!r}: the deadline passed while it worked")
     return encode_offers(offers)
+
+
+def hear(business: Business, clicked: Clicked) -> Heard:
+    """A report has come; businesses that do not listen have heard it too."""
+    clicks = decode_clicks(clicked, f"the caller of {business.name!r}")
+    n_new = business.hear(clicks) if isinstance(business, Listener) else 0
+    return Heard(version=VERSION, n_new=n_new)
 
 
 def _decoded(offered: Offered, n: int, name: str) -> Offers:
@@ -105,6 +132,19 @@ class Local:
             return _raises(_as_failure(error, self.name))
         return lambda: _decoded(offered, len(ask.user_id), self.name)
 
+    def tell(self, clicked: Clicked, left_ms: float, done: Told) -> None:
+        """Put the report into the queue of the threads."""
+
+        def job() -> None:
+            try:
+                hear(self.business, clicked)
+            except Exception as error:  # whatever a business raises stays the business's
+                done(_as_failure(error, self.name))
+            else:
+                done(None)
+
+        self._threads.put(job)
+
     def close(self) -> None:
         """Let the threads end when they are done."""
         self._threads.close()
@@ -113,7 +153,8 @@ class Local:
 def _as_failure(error: Exception, name: str) -> CallFailed:
     if isinstance(error, CallFailed):
         return error
-    return CallFailed(f"business {name!r} failed: {type(error).__name__}: {error}")
+    kind = CallRefused if isinstance(error, DataError) else CallFailed
+    return kind(f"business {name!r} failed: {type(error).__name__}: {error}")
 
 
 def _raises(error: CallFailed) -> Read:
@@ -147,6 +188,16 @@ class Servicer(BusinessServicer):
             failure = _as_failure(error, self.business.name)
             context.abort(grpc.StatusCode.INTERNAL, str(failure))
 
+    def Feedback(self, request: Clicked, context: grpc.ServicerContext) -> Heard:
+        """Take a report of clicks."""
+        try:
+            return hear(self.business, request)
+        except DataError as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except Exception as error:  # the server lives on, the caller hears what it was
+            failure = _as_failure(error, self.business.name)
+            context.abort(grpc.StatusCode.INTERNAL, str(failure))
+
 
 class Remote:
     """A business behind gRPC at ``host:port``; a second call in a row goes to the next address."""
@@ -171,14 +222,33 @@ class Remote:
         error = call.exception()
         if error is None:
             return _decoded(call.result(), n, self.name)
-        code, words = error.code(), error.details()
-        kind = CallLate if code == grpc.StatusCode.DEADLINE_EXCEEDED else CallFailed
-        raise kind(f"{where}: {code.name.lower()}: {words}")
+        raise _failure(error, where)
+
+    def tell(self, clicked: Clicked, left_ms: float, done: Told) -> None:
+        """Send the report to the next address: replicas of a business share what they heard."""
+        at = next(self._turn) % len(self._stubs)
+        where = f"business {self.name!r} at {self.addresses[at]}"
+        future = self._stubs[at].Feedback.future(clicked, timeout=max(left_ms, 0.0) / 1000)
+
+        def ended(call: grpc.Future) -> None:
+            if call.cancelled():
+                return done(CallFailed(f"{where}: the call was cancelled"))
+            error = call.exception()
+            done(None if error is None else _failure(error, where))
+
+        future.add_done_callback(ended)
 
     def close(self) -> None:
         """Close the connections; calls that are under way are cancelled."""
         for channel in self._channels:
             channel.close()
+
+
+def _failure(error: grpc.RpcError, where: str) -> CallFailed:
+    """A status as the contract knows it."""
+    code, words = error.code(), error.details()
+    kinds = {"DEADLINE_EXCEEDED": CallLate, "INVALID_ARGUMENT": CallRefused}
+    return kinds.get(code.name, CallFailed)(f"{where}: {code.name.lower()}: {words}")
 
 
 def call(client: Client, requests: Sequence[Request], k: int, timeout_ms: float) -> Offers:

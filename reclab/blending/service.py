@@ -51,6 +51,10 @@ class BlendingService:
             AllocateStage(self.policy),
         ]
 
+    def boxes(self) -> Sequence[Stage]:
+        """The boxes that a trace counts: what was sent, and the stages."""
+        return [Collected(Candidates.empty(1)), *self.stages()]
+
     def blend(self, candidates: Candidates) -> tuple[Candidates, Trace]:
         """The cards of each request's page in their order, with the column ``slot``."""
         return run([Collected(candidates), *self.stages()], None, candidates.n_requests)

@@ -31,6 +31,8 @@ quota_day  two days of pages under quotas: learned prices, stale ones, and the d
 blend_panel  what lesson 01 turns: 200 requests served again at every move (answer_times.py: how
           long each business takes to answer, measured here)
 blended   the six businesses, in this process or as six, the Router and the blending service, wired
+outage    one business killed, one slowed, under real requests, page by page (page_truth.py: what
+          whole pages are worth)
 blending_days  28 days under one allocation policy (blending_feed.py: the policy on the platform)
 surge     a degradation policy taken through days, surges, real traces (scenarios.py)
 action_values  what each of DCAF's actions would be worth to a request (action_pages: the pages)

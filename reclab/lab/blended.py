@@ -213,4 +213,6 @@ def six_servers(lab: Lab, start_s: float = 180.0) -> Servers:
     if lab.has_truth:
         same["RECLAB_SCALE"] = lab.scale
     factory = "reclab.lab.blending:open_business"
-    return Servers(BUSINESSES, factory, start_s=start_s, environment=same)
+    servers = Servers(BUSINESSES, factory, start_s=start_s, environment=same)
+    servers.environment["RECLAB_LEDGER"] = str(servers.folder)  # a killed one remembers
+    return servers

@@ -15,7 +15,11 @@ Simplified: industry sees such fronts by experiments with live traffic, one poin
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+<<<<<<< HEAD
 from time import process_time
+=======
+from pathlib import Path
+>>>>>>> h/service
 
 import numpy as np
 
@@ -361,10 +365,13 @@ def tail_creators(lab: Lab, head: float = 0.2) -> Array:
 
 def open_business(name: str) -> Recommender:
     """One business over the lab of ``RECLAB_SCALE`` and ``RECLAB_SEED`` (default 0), or over real
-    logs by ``RECLAB_DATA``: what a server process opens with
+    logs by ``RECLAB_DATA``; its ledger of clicks in the folder ``RECLAB_LEDGER``, if it is named:
+    what a server process opens with
     ``python -m reclab.blending.serve NAME --factory reclab.lab.blending:open_business``."""
     lab = open_lab(seed=int(os.environ.get("RECLAB_SEED") or 0), progress=False)
-    business = make_businesses(lab.trained, lab.logs, names=(name,))[name]
+    folder = os.environ.get("RECLAB_LEDGER")
+    journal = Path(folder) / f"{name}.clicks" if folder else None
+    business = make_businesses(lab.trained, lab.logs, names=(name,), journal=journal)[name]
     warm_up(business, lab)
     return business
 

@@ -10,8 +10,6 @@ compared with the page of the same request in the healthy phase: value lost = 1 
 Times count from when a request was due, also when the machine was late to send it. The pages are
 worth what the world's truth says of them:
 
-    v = a watch + b money + g satisfaction,  a page as in ``blending_pool``, weights of the currency
-
 Simplified: a platform breaks one machine room of many, and watches its real users' numbers.
 """
 
@@ -25,7 +23,6 @@ from threading import Thread
 import numpy as np
 
 from reclab.blending.breaker import CLOSED
-from reclab.blending.businesses import Money
 from reclab.blending.contract import monotonic_ms
 from reclab.blending.currency import Currency
 from reclab.blending.router import Router
@@ -33,13 +30,10 @@ from reclab.blending.ruled_pool import RuledPool
 from reclab.blending.servers import Servers
 from reclab.blending.slow_down import SlowDown
 from reclab.blending.trace import OK, OUTCOMES, RouterTrace
-from reclab.core.clock import DAY_MS
 from reclab.core.errors import DataError, check_float
-from reclab.core.types import Array, Candidates, Request, Slate
-from reclab.lab.blending_candidates import card_truths
-from reclab.lab.blending_values import cost_of_leaving
-from reclab.lab.lab import Lab, Progress, train_until
-from reclab.lab.page_simulator import PageSimulator
+from reclab.core.types import Array, Request, Slate
+from reclab.lab.lab import Lab, Progress
+from reclab.lab.page_truth import true_value
 
 PHASES = HEALTHY, BROKEN, MENDING, AGAIN = ("healthy", "broken", "mending", "healthy again")
 CALLERS = 32  # requests under way at once, at most
@@ -291,36 +285,3 @@ def outcomes_of(trace: RouterTrace, names: Sequence[str]) -> list[int]:
     last = {call.business: call.outcome for call in trace.calls}
     last |= {call.business: OK for call in trace.calls if call.outcome == OK}
     return [OUTCOMES.index(last[name]) if name in last else -1 for name in names]
-
-
-def true_value(
-    lab: Lab, split: str, requests: Array, slates: Sequence[Slate], currency: Currency
-) -> Array:
-    """(n,) what pages are truly worth to the requests (n,) of a split, one page each."""
-    held = lab.judge.table(split, int(requests.max(initial=0)) + 1).take(requests)
-    longest = max((len(slate) for slate in slates), default=0)
-    rows = np.full((len(slates), longest), -1)
-    for row, slate in enumerate(slates):
-        rows[row, : len(slate)] = slate.item_row
-    owner, slot = np.nonzero(rows >= 0)
-    cards = card_truths(lab, held, Candidates(len(rows), owner, rows[owner, slot]), Money())
-    lists = np.where(rows >= 0, np.arange(longest), -1)
-    simulator = PageSimulator.of(lab.world.truth, held, rows)
-    click, long, leave = simulator.chances(np.arange(len(rows)), lists)
-    stays = np.cumprod(1 - leave, 1)
-    reached = np.concatenate([np.ones((len(rows), 1)), stays[:, :-1]], 1) * (rows >= 0)
-
-    def on_page(values: Array) -> Array:
-        page = np.zeros(rows.shape)
-        page[owner, slot] = values
-        return page
-
-    cost = cost_of_leaving(lab, train_until(lab) // DAY_MS)
-    watch = reached * (on_page(cards.skip_sec) + click * on_page(cards.more_sec))
-    return currency.value(
-        {
-            "watch_sec": watch.sum(1),
-            "revenue": (reached * click * on_page(cards.pay)).sum(1),
-            "satisfaction": (reached * (long - cost * leave)).sum(1),
-        }
-    )

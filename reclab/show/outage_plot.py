@@ -97,7 +97,10 @@ def _bar(state: str, rows: list[tuple[str, float, float]], outage: Outage) -> go
         showlegend=state != CLOSED,
         hovertext=[f"{label(f'breaker {state}')}, {begin:.1f} s" for _, begin, _ in rows],
         hoverinfo="text",
-        marker={"color": colour, "pattern": {"shape": shape, "fgcolor": TEXT}},
+        marker={
+            "color": colour,
+            "pattern": {"shape": shape, "fgcolor": TEXT, "fillmode": "overlay"},
+        },
     )
 
 

@@ -15,6 +15,7 @@ from reclab.core.types import Candidates
 from reclab.lab.blended import blended_router, blending_service, kept_beliefs
 from reclab.lab.blending_pool import rules_of
 from reclab.lab.blending_values import learn_values, united
+from reclab.lab.page_truth import drawn_clicks
 
 SLOW = RouterConfig(deadline_ms=60_000)  # a busy machine answers within it
 
@@ -173,3 +174,24 @@ def test_with_quotas_prices_move_by_what_is_shown(lab):
     )
     assert prices.get().business[5] < 0 and not prices.get().business[:5].any()
     router.close()
+
+
+def test_ads_that_users_click_are_charged(lab, router):
+    rows = np.arange(200)
+    requests = lab.requests(200)
+    slates, _ = router.recommend_batch(requests)
+    clicks = drawn_clicks(lab, "tuning", rows, slates)
+    cost, index = 0.0, lab.trained.parts.index
+    for slate, clicked in zip(slates, clicks, strict=True):
+        router.feedback(slate, clicked)
+        ads = clicked & (slate.columns["business"] == 3)
+        cost += index["bid"][slate.item_row[ads]].sum()
+    assert 0 < sum(clicked.sum() for clicked in clicks) < 2000
+    assert all(outbox.empty() for outbox in router.outboxes)
+    budgets = router.lanes[3].client.business.objective.budgets
+    assert cost > 0 and budgets.spent.sum() == pytest.approx(cost)
+
+
+def test_the_boxes_of_the_router_are_those_that_its_traces_count(lab, router):
+    _, trace = router.recommend(lab.requests(1)[0])
+    assert [box.name for box in router.boxes] == [stage.name for stage in trace.steps.stages]

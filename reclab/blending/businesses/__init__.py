@@ -6,6 +6,7 @@
                     product: GMV                                 image-text: reading time
     payments.py     P(pay | click), learned from the logs: orders (CVR) and tips
     ads.py          eCPM under budgets that are paced and run out; what a click is worth to them
+    ledger.py       clicks are charged to advertisers, each of them once
     campaigns.py    operators' priorities, each for a period
     make.py         all six over one trained cascade
 

@@ -5,12 +5,14 @@ long a click on an ad is watched. Everything from the log before ``until_ms``.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from reclab.blending.allocation.rules import BUSINESSES
 from reclab.blending.businesses.ads import AdBudgets, AdBudgetsConfig, AdObjective, BudgetFilter
 from reclab.blending.businesses.campaigns import CampaignObjective, CampaignPlan, PeriodFilter
+from reclab.blending.businesses.ledger import ClickLedger
 from reclab.blending.businesses.objectives import (
     LiveObjective,
     ProductObjective,
@@ -72,9 +74,11 @@ def make_businesses(
     until_ms: int | None = None,
     plan: CampaignPlan | None = None,
     budgets: AdBudgets | None = None,
+    journal: Path | None = None,
 ) -> dict[str, Recommender]:
-    """The businesses of these ``names``, in the order of their codes. Raises ``DataError`` when
-    the catalogue does not say which business an item belongs to, or has no item of one."""
+    """The businesses of these ``names``, in the order of their codes; ``journal``: where the ads
+    write down the clicks that they have charged. Raises ``DataError`` when the catalogue does not
+    say which business an item belongs to, or has no item of one."""
     config, parts = config or BusinessConfig(), cascade.parts
     for name in names:
         among = f"be among {', '.join(BUSINESSES)}"
@@ -88,9 +92,11 @@ def make_businesses(
             if not (parts.index["business"] == code).any():
                 raise DataError(f"the catalogue has no item of the business {name!r}")
             objective, filters = _wants(code, parts, logs, end, config, plan, budgets)
+            till = getattr(objective, "budgets", None)
             made[name] = Recommender(
                 name, parts, own_channels(parts, code), objective, filters,
                 config.retrieve, config.pre_rank,
+                ClickLedger(till, parts.index, journal) if till else None,
             )  # fmt: skip
     return made
 

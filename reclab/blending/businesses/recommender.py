@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from reclab.blending.contract import Deadline, Offers
+from reclab.blending.contract import Clicks, Deadline, Listener, Offers
 from reclab.cascade.batch import Batch, read_batch
 from reclab.cascade.filters import DuplicateFilter, PublishedFilter, SeenFilter
 from reclab.cascade.pipeline import Parts
@@ -84,12 +84,13 @@ class Recommender:
         filters: Sequence[Stage] = (),
         retrieve: int = 300,
         pre_rank: int = 100,
+        listener: Listener | None = None,
     ) -> None:
         check_int(f"{name}: retrieve", retrieve, 1, 100_000, "100-1000")
         check_int(f"{name}: pre_rank", pre_rank, 1, retrieve, "50-300, at most retrieve")
         self.name, self.parts, self.objective = name, parts, objective
         self.channels, self.filters = tuple(channels), tuple(filters)
-        self.retrieve, self.pre_rank = retrieve, pre_rank
+        self.retrieve, self.pre_rank, self.listener = retrieve, pre_rank, listener
 
     def stages(self, k: int) -> list[Stage]:
         """The boxes, in order."""
@@ -121,6 +122,10 @@ class Recommender:
         rows = np.concatenate([np.zeros(0, np.int64), *(kept.item_row for kept in found)])
         columns = {n: np.concatenate([none, *(kept[n] for kept in found)]) for n in names}
         return Offers(counts, p.index.ids[rows], columns.pop("score"), columns)
+
+    def hear(self, clicks: Clicks) -> int:
+        """How many of the clicks on its cards are news to it; none where it does not listen."""
+        return self.listener.hear(clicks) if self.listener else 0
 
     def score(self, batch: Batch, candidates: Candidates) -> Candidates:
         """The business's numbers for any of its items, whoever found them."""
