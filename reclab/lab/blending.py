@@ -15,11 +15,8 @@ Simplified: industry sees such fronts by experiments with live traffic, one poin
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-<<<<<<< HEAD
-from time import process_time
-=======
 from pathlib import Path
->>>>>>> h/service
+from time import process_time
 
 import numpy as np
 
