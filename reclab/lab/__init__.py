@@ -24,7 +24,7 @@ zoo       nine rankers trained on the same rows, as one table
 re_rankers  the six re-rankers side by side: page_pools.py has what they are given,
           page_simulator.py what a page is worth as a whole, list_ruler.py the measures
 blending  the front of watch time, money and return; three conflicts among businesses
-          (blending_pool.py: candidates and their truth; blending_values.py: what is learned)
+          (blending_compared.py: five policies; blending_pool.py: candidates and their truth; blending_values.py: what is learned)
 quota_day  two days of pages under quotas: learned prices, stale ones, and the day's optimum
           (blending_candidates.py: a pool and its truth; blending_pool.py: served and judged;
           blending_values.py: what is learned)

@@ -4,7 +4,6 @@ chapter's four conflicts. The fourth, long against short term, takes days: ``ble
     objectives   pages made for one objective alone, judged by all of them
     resources    who gets the slots under each policy; what a slot more for a business costs
     fairness     quotas for small businesses and a bonus for the tail of creators, and their price
-    compared     the five policies on the same requests
     front        settings of four policies; a dominates b: no objective less, one more
 
 Pages are made by what the platform believes (learned on the tuning day) and judged by the truth.
@@ -16,23 +15,18 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import process_time
 
 import numpy as np
 
 from reclab.blending.allocation import (
     BUSINESSES,
-    ExactPage,
     FixedSlots,
     PagePolicy,
     PricedPage,
     Quotas,
     RatioWeave,
     WeightedSum,
-    page_value,
-    violations,
 )
-from reclab.blending.allocation.day import parts
 from reclab.blending.allocation.rules import exposures
 from reclab.blending.businesses import Recommender, make_businesses
 from reclab.blending.businesses.make import AD, LIVE, PRODUCT
@@ -88,43 +82,6 @@ def point_of(family: str, served: Served, pool: Pool, policy: PagePolicy) -> Poi
 def point(policy: PagePolicy, pool: Pool, family: str = "") -> Point:
     """The pool served under a policy, judged by the truth."""
     return point_of(family or type(policy).__name__, serve(policy, pool), pool, policy)
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A policy on the same requests: ``point``, judged by the truth; ``optimum``, believed value of
-    its pages as a share of the exact optimum's, ``ratio``, how many times faster it is than the
-    exact one (CPU), ``broken`` rules. The last three on the first requests only."""
-
-    point: Point
-    optimum: float
-    ratio: float
-    broken: int
-
-
-def compared(pool: Pool, load: int = 2, first: int = 60) -> dict[str, Compared]:
-    """The five policies, and raw scores sorted, beside each other."""
-    rules = rules_of(load)
-    _, few = next(parts(pool.candidates, first))
-    began = process_time()
-    exact = page_value(ExactPage(rules).allocate(few), few, rules).sum()
-    exact_s = process_time() - began
-    policies: dict[str, PagePolicy] = {
-        "sorted by score": WeightedSum(rules),
-        "fixed slots": FixedSlots(rules, ((), (1,), (3,), AD_SLOTS[load], (), ())),
-        "weave": RatioWeave(rules),
-        "weighted sum of values": WeightedSum(rules, column="value"),
-        "priced, slot by slot": PricedPage(rules),
-    }
-    found = {}
-    for name, policy in policies.items():
-        began = process_time()
-        pages = policy.allocate(few)
-        ratio = exact_s / (process_time() - began)
-        value = page_value(pages, few, rules).sum() / exact
-        broken = len(violations(pages, few, rules))
-        found[name] = Compared(point(policy, pool, name), float(value), ratio, broken)
-    return found
 
 
 # ---- the front -----------------------------------------------------------------------------

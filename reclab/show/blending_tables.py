@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from reclab.blending.allocation import BUSINESSES
-from reclab.lab.blending import Compared
 from reclab.lab.blending_candidates import Pool
+from reclab.lab.blending_compared import Compared
 from reclab.show.labels import label, text_table
 
 

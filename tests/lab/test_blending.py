@@ -13,6 +13,7 @@ from reclab.blending.currency import OBJECTIVES, Currency
 from reclab.core.errors import ConfigError, DataError
 from reclab.lab import blending
 from reclab.lab.blending import Point, dominance, objectives, resources, settings
+from reclab.lab.blending_compared import compared
 from reclab.lab.blending_pool import (
     capped,
     habits,
@@ -195,7 +196,7 @@ def test_settings_chosen_on_one_day_are_compared_on_the_next(points):
 
 
 def test_the_priced_page_is_nearly_the_exact_one_and_no_policy_breaks_a_rule(pool):
-    found = blending.compared(pool, first=20)
+    found = compared(pool, first=20)
     assert list(found)[0] == "sorted by score" and list(found)[-1] == "priced, slot by slot"
     assert all(row.broken == 0 and 0 < row.optimum <= 1 + 1e-9 for row in found.values())
     best = found["priced, slot by slot"]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from reclab.blending.allocation import BUSINESSES
-from reclab.lab.blending import Compared, Point
+from reclab.lab.blending import Point
+from reclab.lab.blending_compared import Compared
 from reclab.lab.blending_pool import make_pool
 from reclab.show.blending_tables import policies_table, scores_table
 
