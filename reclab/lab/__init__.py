@@ -24,15 +24,9 @@ zoo       nine rankers trained on the same rows, as one table
 re_rankers  the six re-rankers side by side: page_pools.py has what they are given,
           page_simulator.py what a page is worth as a whole, list_ruler.py the measures
 blending  the front of watch time, money and return; three conflicts among businesses
-          (blending_compared.py: five policies; blending_pool.py: candidates and their truth; blending_values.py: what is learned)
+          (blending_compared.py: five policies; blending_candidates.py: a pool and its truth;
+          blending_pool.py: served and judged; blending_values.py: what is learned)
 quota_day  two days of pages under quotas: learned prices, stale ones, and the day's optimum
-          (blending_candidates.py: a pool and its truth; blending_pool.py: served and judged;
-          blending_values.py: what is learned)
-blend_panel  what lesson 01 turns: 200 requests served again at every move (answer_times.py: how
-          long each business takes to answer, measured here)
-blended   the six businesses, in this process or as six, the Router and the blending service, wired
-outage    one business killed, one slowed, under real requests, page by page (page_truth.py: what
-          whole pages are worth)
 blending_days  28 days under one allocation policy (blending_feed.py: the policy on the platform)
 surge     a degradation policy taken through days, surges, real traces (scenarios.py)
 action_values  what each of DCAF's actions would be worth to a request (action_pages: the pages)
