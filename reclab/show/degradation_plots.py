@@ -5,7 +5,6 @@ Simplified: a team would keep them on a dashboard, with an interval at every poi
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -19,7 +18,7 @@ from reclab.lab.surge import Run
 from reclab.lab.value_models import Errors
 from reclab.lab.value_study import Study
 from reclab.show.labels import label, text_table
-from reclab.show.theme import DASHES, MARKERS, PALETTE, Plot, figure, panels
+from reclab.show.theme import DASHES, PALETTE, Plot, figure, line, panels, still
 
 
 def evening(run: Run) -> Plot:
@@ -34,16 +33,16 @@ def evening(run: Run) -> Plot:
     minutes, some = np.float32(run.seconds / 60), slice(None, None, 2)
     lines = (run.qps / 1000, run.failure, run.p99_ms)
     for place, values in enumerate(lines):
-        line = go.Scatter(x=minutes[some], y=np.float32(values[some]), mode="lines", name="p99")
-        line.update(line_color=PALETTE[place], showlegend=place == 2)
-        fig.add_trace(line, row=1, col=place + 1)
+        drawn = go.Scatter(x=minutes[some], y=np.float32(values[some]), mode="lines", name="p99")
+        drawn.update(line_color=PALETTE[place], showlegend=place == 2)
+        fig.add_trace(drawn, row=1, col=place + 1)
     middle = go.Scatter(
         x=minutes[some], y=np.float32(run.p50_ms[some]), mode="lines", name="median"
     )
     middle.update(line={"color": PALETTE[3], "dash": DASHES[1]})
     fig.add_trace(middle, row=1, col=3)
     fig.update_yaxes(tickformat=".0%", row=1, col=2)
-    return _still(fig, "plot: traffic, failures and response time over the evening")
+    return still(fig, "plot: traffic, failures and response time over the evening")
 
 
 def knee(found: Busy) -> Plot:
@@ -55,11 +54,11 @@ def knee(found: Busy) -> Plot:
         height=280,
     )
     for i, (name, values) in enumerate({"median": found.p50_ms, "p99": found.p99_ms}.items()):
-        fig.add_trace(_line(found.asked, values, name, i), row=1, col=1)
-    fig.add_trace(_line(found.asked, found.failure, "failures", 2), row=1, col=2)
+        fig.add_trace(line(found.asked, values, name, i), row=1, col=1)
+    fig.add_trace(line(found.asked, found.failure, "failures", 2), row=1, col=2)
     fig.update_xaxes(tickformat=".0%")
     fig.update_yaxes(tickformat=".0%", row=1, col=2)
-    return _still(fig, "plot: response time and failures against utilisation")
+    return still(fig, "plot: response time and failures against utilisation")
 
 
 def ages(pages: Mapping[str, Page]) -> Plot:
@@ -68,9 +67,9 @@ def ages(pages: Mapping[str, Page]) -> Plot:
     names = list(AGES_S)
     for number in (1, 2, 3):
         found = [pages[f"{age}, page {number}"] for age in names]
-        line = _line(names, np.array([p.share for p in found]), f"page {number}", number - 1)
-        line.error_y = {"array": [2 * p.error for p in found], "thickness": 1}
-        fig.add_trace(line.update(mode="lines+markers"))
+        drawn = line(names, np.array([p.share for p in found]), f"page {number}", number - 1)
+        drawn.error_y = {"array": [2 * p.error for p in found], "thickness": 1}
+        fig.add_trace(drawn.update(mode="lines+markers"))
     for name in ("live 1-10", "hot pool, page 1"):
         height = [pages[name].share] * 2
         flat = go.Scatter(x=[names[0], names[-1]], y=height, mode="lines", name=label(name))
@@ -84,8 +83,8 @@ def ladder(table: ActionTable, requests: Sequence[int]) -> Plot:
     worth = np.append(table.fallback[:, None], table.value, 1)
     fig = figure(x="processor ms a request", y="long views expected of the page", height=360)
     for i, row in enumerate(requests, 1):
-        fig.add_trace(_line(cost, worth[row], f"request {row}", i).update(mode="lines+markers"))
-    mean = _line(cost, worth.mean(0), "mean of all", 0).update(mode="lines+markers", line_width=4)
+        fig.add_trace(line(cost, worth[row], f"request {row}", i).update(mode="lines+markers"))
+    mean = line(cost, worth.mean(0), "mean of all", 0).update(mode="lines+markers", line_width=4)
     mean.update(text=["degraded path", *table.names], hovertemplate="%{text}: %{y:.2f}")
     fig.add_trace(mean)
     return fig.update_xaxes(type="log")
@@ -112,8 +111,8 @@ def own_front(cost: Array, gain: Array, study: Study) -> Plot:
     t = study.table
     fixed = t.value.mean(0) - t.fallback.mean()
     fig = figure(x="processor ms a request beyond the degraded path", y="long views gained")
-    fig.add_trace(_line(study.net_cost, fixed, "one action for all", 1))
-    fig.add_trace(_line(cost, gain, "by your executor", 0))
+    fig.add_trace(line(study.net_cost, fixed, "one action for all", 1))
+    fig.add_trace(line(cost, gain, "by your executor", 0))
     return fig.update_traces(mode="lines+markers")
 
 
@@ -121,7 +120,7 @@ def caps(found: Mapping[str, Array]) -> Plot:
     """The cap on a request's cost through the surge of exercise 4.4, a line a controller."""
     fig = figure(x="seconds; the surge lasts from 30 to 90", y="cap on a request's cost")
     for i, (name, cap) in enumerate(found.items()):
-        fig.add_trace(_line(np.arange(len(cap)), cap, name, i))
+        fig.add_trace(line(np.arange(len(cap)), cap, name, i))
     return fig.update_yaxes(rangemode="tozero")
 
 
@@ -146,17 +145,3 @@ def policies_table(evening: Evening, names: Sequence[str], knobs: Knobs | None =
         rest = f"{run.p99_overall_ms:.0f}", f"{run.tail.mean():.2f}", back
         rows.append((label(name), f"{kept:.1%}", *failed, *rest))
     return text_table(rows)
-
-
-def _line(x: Sequence[Any] | Array, y: Array, name: str, i: int) -> go.Scatter:
-    x = list(x) if isinstance(x, list) else np.float32(x)
-    line = go.Scatter(x=x, y=np.float32(y), mode="lines", name=label(name))
-    marker = {"symbol": MARKERS[i % 8], "size": 8, "color": PALETTE[i % 8]}
-    return line.update(line={"color": PALETTE[i % 8], "dash": DASHES[i % 8]}, marker=marker)
-
-
-def _still(fig: go.Figure, alt: str) -> Plot:
-    """A figure of several panels that displays like the others."""
-    plot = Plot(fig)
-    plot.alt = alt
-    return plot

@@ -20,7 +20,7 @@ from reclab.core.metrics import reliability
 from reclab.core.types import Array
 from reclab.lab.blending_pool import Pool, Served
 from reclab.show.labels import label, text_table
-from reclab.show.theme import DASHES, MARKERS, PALETTE, Plot, figure, panels
+from reclab.show.theme import DASHES, PALETTE, Plot, figure, line, panels
 
 PATTERNS = ("", "/", "x", "\\", ".", "+")
 
@@ -55,7 +55,7 @@ def calibration(said: Mapping[str, Array], label_of: Array, bins: int = 10) -> P
     fig.add_trace(even.update(line={"color": PALETTE[7], "dash": DASHES[2]}))
     for i, (name, p) in enumerate(said.items()):
         mean, rate, _ = reliability(label_of, p, bins)
-        fig.add_trace(_line(mean, rate, name, i).update(mode="lines+markers"))
+        fig.add_trace(line(mean, rate, name, i).update(mode="lines+markers"))
     return fig
 
 
@@ -73,9 +73,9 @@ def quota_prices(days: Mapping[str, Account], quotas: Quotas) -> Plot:
         hours = np.float32(day.times % DAY_MS / HOUR_MS)
         for j, b in enumerate(bound):
             told = f"{label(BUSINESSES[b])}, {label(name)}"
-            line = go.Scatter(x=hours, y=np.float32(day.prices[:, b]), mode="lines", name=told)
+            drawn = go.Scatter(x=hours, y=np.float32(day.prices[:, b]), mode="lines", name=told)
             line.update(line={"color": PALETTE[j % 8], "dash": DASHES[i % 8]})
-            fig.add_trace(line, row=1, col=1)
+            fig.add_trace(drawn, row=1, col=1)
         limit = [quotas.low[b] if quotas.low[b] > 0 else quotas.high[b] for b in bound]
         ended = np.float32(day.shares()[bound] / np.array(limit))
         names = [label(BUSINESSES[b]) for b in bound]
@@ -91,12 +91,6 @@ def profits(factors: Sequence[float], found: Mapping[str, Array]) -> Plot:
     """A bidder's profit (m,) against what it bids, as multiples of its worth (m,)."""
     fig = figure(x="bid, times the worth", y="profit of the day (money)", height=340)
     for i, (name, profit) in enumerate(found.items()):
-        line = _line(np.array(factors), profit, name, i).update(mode="lines+markers")
-        fig.add_trace(line)
+        drawn = line(np.array(factors), profit, name, i).update(mode="lines+markers")
+        fig.add_trace(drawn)
     return fig
-
-
-def _line(x: Array, y: Array, name: str, i: int) -> go.Scatter:
-    line = go.Scatter(x=np.float32(x), y=np.float32(y), name=label(name))
-    marker = {"symbol": MARKERS[i % 8], "size": 8, "color": PALETTE[i % 8]}
-    return line.update(line={"color": PALETTE[i % 8], "dash": DASHES[i % 8]}, marker=marker)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.subplots import make_subplots
@@ -121,6 +122,22 @@ def figure(
         fig.update_yaxes(title_text=y)
     fig.alt = alt or f"plot: {title or y}" + (f", {y} against {x}" if title and x and y else "")
     return fig
+
+
+def line(x: Any, y: Any, name: str, place: int) -> go.Scatter:
+    """A labelled line in the ``place``-th colour, dash and marker; ``x`` (n,) numbers or words."""
+    x = list(x) if isinstance(x, list) else np.float32(x)
+    drawn = go.Scatter(x=x, y=np.float32(y), mode="lines", name=label(name))
+    marker = {"symbol": MARKERS[place % 8], "size": 8, "color": PALETTE[place % 8]}
+    dash = {"color": PALETTE[place % 8], "dash": DASHES[place % 8]}
+    return drawn.update(line=dash, marker=marker)
+
+
+def still(fig: go.Figure, alt: str) -> Plot:
+    """A figure of several panels that displays like the others."""
+    plot = Plot(fig)
+    plot.alt = alt
+    return plot
 
 
 def panels(
