@@ -32,9 +32,9 @@ add_labels(
         "blend.day": ("the day and the Router", "全天约束与路由"),
         "blend.revenue": ("weight of money", "收入权重"),
         "blend.satisfaction": ("weight of satisfaction", "满意度权重"),
-        "blend.load": ("ads on a page, at most", "广告负载上限"),
-        "blend.gap": ("cards between two ads", "广告最小间隔"),
-        "blend.quota": ("quota of each small business", "小业务保量（占曝光）"),
+        "blend.load": ("most ads on a page", "广告负载上限"),
+        "blend.gap": ("cards between ads", "广告最小间隔"),
+        "blend.quota": ("small businesses' quota", "小业务保量（占曝光）"),
         "blend.deadline": ("the Router waits", "路由截止时间"),
         "blend.request": ("request on the phone", "手机上的请求"),
         "blend.front": ("Minutes and money", "时长与收入"),
@@ -48,7 +48,7 @@ add_labels(
         "return rate": ("users who return tomorrow", "次日回访率"),
         "share of creators": ("share of creators, least shown first", "创作者占比（曝光由少到多）"),
         "hour of the day": ("hour of the day", "小时"),
-        "mean values": ("mean values of a card, of money", "相对平均价值的倍数"),
+        "mean values": ("mean values", "相对平均价值的倍数"),
         "priced": ("priced page", "影子价格"),
         "fixed slots": ("fixed slots", "固定坑位"),
         "weave": ("weave", "比例穿插"),
@@ -57,9 +57,8 @@ add_labels(
         "money price": ("an agency's money", "代理商预算"),
         "deadline": ("deadline", "截止时间"),
         "most": ("80 % of requests", "80 % 的请求"),
-        "cards": ("cards", "张"),
         "ms": ("ms", "毫秒"),
-        "blend.in_time": ("{0:.0%} in time", "{0:.0%} 及时"),
+        "blend.in_time": ("{0}: answers in time", "{0}：及时响应占比"),
         "blend.heading": ("user {0}, {1:02d}:{2:02d}", "用户 {0}，{1:02d}:{2:02d}"),
         "blend.worth": (
             "value {0:.2f} = watch {1:.2f} + money {2:.2f} + satisfaction {3:.2f}",
@@ -70,7 +69,6 @@ add_labels(
         "blend.tail": ("long tail of creators, share of exposure", "长尾作者曝光占比"),
         "blend.gini": ("Gini of exposure among creators", "作者曝光基尼系数"),
         "blend.filled": ("slots that are filled", "坑位填充率"),
-        "blend.answers_in_time": ("answers in time", "及时响应占比"),
         "blend.late": ("not waited for: {0}", "未等待：{0}"),
     }
 )
@@ -82,7 +80,6 @@ LOADS, GAPS = range(4), range(1, 6)
 FAMILIES = ("fixed slots", "weave", "weighted sum", "priced")
 FAMILY_COLOURS = (PALETTE[7], PALETTE[1], PALETTE[2], PALETTE[0])
 LORENZ = 60  # points of the curve that are drawn
-WORDS_AT = 280.0  # ms: to the right of every deadline
 GREY = "rgba(128,128,128,0.35)"
 
 
@@ -114,8 +111,8 @@ class BlendExplorer(Explorer):
         return [
             Slider("revenue", k.revenue, "blend.revenue", values=MONEY, group=value),
             Slider("satisfaction", k.satisfaction, "blend.satisfaction", values=CARE, group=value),
-            Slider("load", k.load, "blend.load", "cards", values=tuple(LOADS), group=page),
-            Slider("gap", k.gap, "blend.gap", "cards", values=tuple(GAPS), group=page),
+            Slider("load", k.load, "blend.load", values=tuple(LOADS), group=page),
+            Slider("gap", k.gap, "blend.gap", values=tuple(GAPS), group=page),
             Slider("quota", k.quota, "blend.quota", high=0.1, step=0.01, group=day),
             Slider("deadline_ms", k.deadline_ms, "blend.deadline", "ms", values=WAITS, group=day),
             Slider("request", last // 2, "blend.request", high=last, step=1, group=day),
@@ -221,7 +218,7 @@ class BlendExplorer(Explorer):
                 fig.add_trace(dots, row=1, col=col)
 
     def _add_answers(self, fig: go.Figure) -> None:
-        """Four fifths of each business's answers, and room for the share that is in time."""
+        """Four fifths of each business's answers."""
         words, gap = [label(name) for name in BUSINESSES], [None]
         low, high = np.quantile(self.panel.answer_ms, [0.1, 0.9], axis=0).round(2)
         x = [v for a, b in zip(low.tolist(), high.tolist(), strict=True) for v in (a, b, None)]
@@ -229,10 +226,7 @@ class BlendExplorer(Explorer):
         most = go.Scatter(x=x, y=y, mode="lines", name=label("most"), showlegend=False)
         most.update(line={"color": GREY, "width": 7}, hoverinfo="name")
         fig.add_trace(most, row=3, col=2)
-        told = go.Scatter(x=[WORDS_AT] * len(words), y=words, mode="text", showlegend=False)
-        fig.add_trace(told.update(textposition="middle right", hoverinfo="skip"), row=3, col=2)
-        self._told = len(fig.data) - 1
-        ends = np.log10([WAITS[0] * 0.8, WORDS_AT * 6]).tolist()
+        ends = np.log10([WAITS[0] * 0.8, WAITS[-1] * 1.3]).tolist()
         ticks = {"tickvals": [1, 2, 5, 10, 20, 50, 100], "exponentformat": "none"}
         fig.update_xaxes(type="log", range=ends, **ticks, row=3, col=2)
 
@@ -242,7 +236,10 @@ class BlendExplorer(Explorer):
         other = go.Scatter(mode="markers", marker=here, showlegend=False)
         bars = go.Bar(marker_color=list(PALETTE[:6]), texttemplate="%{y:.0%}", showlegend=False)
         curve = go.Scatter(mode="lines", line={"color": PALETTE[0], "width": 3}, showlegend=False)
-        answer = go.Scatter(mode="markers", marker={"size": 12}, showlegend=False)
+        in_time = {"size": 12, "symbol": "diamond", "color": list(PALETTE[:6])}
+        answer = go.Scatter(mode="markers", marker=in_time, showlegend=False)
+        missed = {"size": 11, "symbol": "x", "color": TEXT}
+        late = go.Scatter(mode="markers", marker=missed, showlegend=False)
         wait = go.Scatter(mode="lines", line={"color": PALETTE[5], "width": 3}, showlegend=False)
         return [
             Series("here", star, 1, 1),
@@ -252,6 +249,7 @@ class BlendExplorer(Explorer):
             *(Series(BUSINESSES[b], self._line(b), 3, 1) for b in SMALL),
             Series("money price", self._line(7), 3, 1),
             Series("answer", answer, 3, 2),
+            Series("late", late, 3, 2),
             Series("deadline", wait, 3, 2),
         ]
 
@@ -259,16 +257,17 @@ class BlendExplorer(Explorer):
         look = {"color": PALETTE[place], "dash": DASHES[place % 5], "width": 2}
         return go.Scatter(mode="lines+markers", line=look, marker_size=5)
 
+    def _build_parts(self) -> None:
+        super()._build_parts()
+        for name in ("answer", "late"):  # a ghost would be the same times once more
+            self.figure.data[self.index[name][1]].visible = False
+
     def series(self, result: Shown) -> Mapping[str, Mapping[str, Any]]:
         day, words = result.day, [label(name) for name in BUSINESSES]
         minutes, money, back = day.three.tolist()
         some = np.linspace(0, len(day.lorenz) - 1, LORENZ).astype(int)
         hours, ms = day.hours.round(2), self.panel.answer_ms[result.row].round(2)
         late = ~day.in_time[result.row]
-        look = {
-            "marker.color": np.where(late, TEXT, PALETTE[:6]).tolist(),
-            "marker.symbol": np.where(late, "x", "diamond").tolist(),
-        }
         wait = [day.knobs.deadline_ms] * 2
         return {
             "here": {"x": [minutes], "y": [money]},
@@ -277,15 +276,13 @@ class BlendExplorer(Explorer):
             "lorenz": {"x": (some + 1) / len(day.lorenz), "y": day.lorenz[some]},
             **{BUSINESSES[b]: {"x": hours, "y": day.bonus[:, b]} for b in SMALL},
             "money price": {"x": hours, "y": day.money},
-            "answer": {"x": ms, "y": words, **look},
+            "answer": {"x": np.where(late, np.nan, ms), "y": words},
+            "late": {"x": np.where(late, ms, np.nan), "y": words},
             "deadline": {"x": wait, "y": [words[0], words[-1]]},
         }
 
     def draw(self, figure: go.FigureWidget, result: Shown, baseline: Shown) -> None:
         super().draw(figure, result, baseline)
-        figure.data[self.index["answer"][1]].visible = False  # the same times once more
-        share = result.day.in_time.mean(0).tolist()
-        figure.data[self._told].text = [label("blend.in_time").format(part) for part in share]
         self.page.value = self.phone().html()
 
     def rows(self, result: Shown) -> Sequence[Row]:
@@ -302,8 +299,12 @@ class BlendExplorer(Explorer):
             ("blend.gini", day.gini, 2, ""),
             ("blend.filled", 100 * day.filled, 0, "%"),
         ]
-        last = Row("blend.answers_in_time", 100 * float(day.in_time.mean()), 0, "%", measured=True)
-        return [*(Row(*number, measured=cut) for number in numbers), last]
+        kept = (100 * day.in_time.mean(0)).tolist()
+        in_time = [
+            Row(label("blend.in_time").format(label(name)), share, 0, "%", measured=True)
+            for name, share in zip(BUSINESSES, kept, strict=True)
+        ]
+        return [*(Row(*number, measured=cut) for number in numbers), *in_time]
 
 
 def _reason(worth: Mapping[str, float], price: float) -> str:

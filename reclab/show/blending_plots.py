@@ -27,6 +27,7 @@ add_labels(
         "satisfaction": ("satisfaction alone", "只看满意度"),
         "all three": ("all three", "三者兼顾"),
         "none": ("no protection", "无保护"),
+        "as said": ("as said", "所言即所得"),
         "revenue greedy": ("money alone, three ads", "只看收入"),
     }
 )
@@ -50,16 +51,25 @@ def calibration(lab: Lab, pool: Pool, bins: int = 8) -> Plot:
     return fig
 
 
-def objectives(found: Mapping[str, Point]) -> Plot:
-    """Pages for each objective alone, and for all, in all three measures."""
-    fig = panels(MEASURES, [""] * 3, ["minutes", "money", "share"], columns=3, height=280)
-    names = [label(name) for name in found]
-    for place, field in enumerate(("minutes", "money", "back")):
-        height = [getattr(p, field) for p in found.values()]
-        bar = go.Bar(x=names, y=height, marker_color=list(PALETTE[: len(names)]), showlegend=False)
-        fig.add_trace(bar, row=1, col=place + 1)
-    fig.update_yaxes(tickformat=".0%", range=[0, 1], row=1, col=3)
-    return still(fig, "plot: watch time, money and return of pages made for one objective")
+def objectives(points: Mapping[str, Point]) -> Plot:
+    """Pages for one objective alone and for all: minutes, money, return."""
+    names = [label(name) for name in points]
+    fig = panels(
+        ["Minutes", "Money", "Return"],
+        ["pages made for"] * 3,
+        ["minutes a session", "money a session", "users who return tomorrow"],
+        columns=3,
+        height=300,
+    )
+    for place, name in enumerate(("minutes", "money", "back")):
+        heights = [getattr(point, name) for point in points.values()]
+        digits = "%{y:.1%}" if name == "back" else "%{y:.1f}"
+        bars = go.Bar(x=names, y=heights, marker_color=PALETTE[place], texttemplate=digits)
+        fig.add_trace(bars.update(textposition="outside", cliponaxis=False), row=1, col=place + 1)
+    back = [point.back for point in points.values()]
+    fig.update_yaxes(tickformat=".0%", range=[min(back) - 0.02, max(back) + 0.02], row=1, col=3)
+    fig.update_layout(showlegend=False)
+    return still(fig, "plot: minutes, money and return rate of pages made for one objective")
 
 
 def front(points: Mapping[str, Point]) -> Plot:
@@ -88,20 +98,24 @@ def front(points: Mapping[str, Point]) -> Plot:
 
 
 def resources(slots: Slots) -> Plot:
-    """Who gets the exposures under each policy, and what one card more of a business costs."""
+    """Who gets the exposure under each policy; what one card more on a page costs."""
     fig = panels(
-        ["Share of exposures", "Value that a page loses by one card more"],
-        ["", ""], ["share", "value"], height=330,
-    )  # fmt: skip
+        ["Exposure by policy", "One card more on every page"],
+        ["", "business"],
+        ["share of exposure", "value lost a page"],
+        height=330,
+    )
+    policies = [label(name) for name in slots.policies]
+    for b, name in enumerate(BUSINESSES):
+        bars = go.Bar(x=policies, y=slots.share[:, b], name=label(name), marker_color=PALETTE[b])
+        fig.add_trace(bars, row=1, col=1)
     names = [label(name) for name in BUSINESSES]
-    for i, policy in enumerate(slots.policies):
-        bar = go.Bar(x=names, y=np.float32(slots.share[i]), name=label(policy))
-        bar.marker = {"color": PALETTE[i], "pattern": {"shape": ("", "/", "x", "\\")[i % 4]}}
-        fig.add_trace(bar, row=1, col=1)
-    cost = go.Bar(x=names, y=np.float32(slots.slot_price), showlegend=False)
-    fig.add_trace(cost.update(marker_color=PALETTE[4]), row=1, col=2)
-    fig.update_yaxes(tickformat=".0%", row=1, col=1)
-    return still(fig, "plot: shares of exposures by policy, price of one card more")
+    price = go.Bar(x=names, y=slots.slot_price, marker_color=list(PALETTE[:6]), showlegend=False)
+    price.update(texttemplate="%{y:.2f}", textposition="outside", cliponaxis=False)
+    fig.add_trace(price, row=1, col=2)
+    fig.update_yaxes(tickformat=".0%", range=[0, 1], row=1, col=1)
+    fig.update_layout(barmode="stack", legend={"y": -0.22})
+    return still(fig, "plot: share of exposure of each business by policy, price of a card more")
 
 
 def fairness(found: Mapping[str, Fairness]) -> Plot:
@@ -124,6 +138,7 @@ def fairness(found: Mapping[str, Fairness]) -> Plot:
         bar = go.Bar(x=names, y=np.float32(height), name=label(name), marker_color=PALETTE[i])
         fig.add_trace(bar, row=1, col=column)
     fig.update_yaxes(tickformat=".0%")
+    fig.update_layout(legend_y=-0.4)
     return still(fig, "plot: exposure of the tail under protections, and their price")
 
 
