@@ -74,7 +74,7 @@ def quota_prices(days: Mapping[str, Account], quotas: Quotas) -> Plot:
         for j, b in enumerate(bound):
             told = f"{label(BUSINESSES[b])}, {label(name)}"
             drawn = go.Scatter(x=hours, y=np.float32(day.prices[:, b]), mode="lines", name=told)
-            line.update(line={"color": PALETTE[j % 8], "dash": DASHES[i % 8]})
+            drawn.update(line={"color": PALETTE[j % 8], "dash": DASHES[i % 8]})
             fig.add_trace(drawn, row=1, col=1)
         limit = [quotas.low[b] if quotas.low[b] > 0 else quotas.high[b] for b in bound]
         ended = np.float32(day.shares()[bound] / np.array(limit))
@@ -82,9 +82,7 @@ def quota_prices(days: Mapping[str, Account], quotas: Quotas) -> Plot:
         bars = go.Bar(x=names, y=ended, name=label(name), showlegend=False)
         look = {"color": PALETTE[(3 + i) % 8], "pattern": {"shape": PATTERNS[i % 6]}}
         fig.add_trace(bars.update(marker=look), row=1, col=2)
-    plot = Plot(fig)
-    plot.alt = "plot: prices of the quotas through the day, and the shares at its end"
-    return plot
+    return still(fig, "plot: prices of the quotas through the day, and the shares at its end")
 
 
 def profits(factors: Sequence[float], found: Mapping[str, Array]) -> Plot:
