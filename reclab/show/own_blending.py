@@ -20,7 +20,7 @@ from reclab.core.metrics import reliability
 from reclab.core.types import Array
 from reclab.lab.blending_pool import Pool, Served
 from reclab.show.labels import label, text_table
-from reclab.show.theme import DASHES, PALETTE, Plot, figure, line, panels
+from reclab.show.theme import DASHES, PALETTE, Plot, figure, line, panels, still
 
 PATTERNS = ("", "/", "x", "\\", ".", "+")
 
