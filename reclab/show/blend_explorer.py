@@ -190,6 +190,7 @@ class BlendExplorer(Explorer):
             [label(y) for y in ("money a session", "money a session", "share_of_exposure",
                                 "share_of_exposure", "mean values", "")],
             height=290,
+            vertical_spacing=0.12,
         )  # fmt: skip
         self._add_front(fig)
         equal = go.Scatter(x=[0, 1], y=[0, 1], mode="lines", showlegend=False, hoverinfo="skip")
