@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 FIRST = (
-    "tests/browser",
+    "tests/browser/test_notebooks.py",
     "tests/cascade/retrieval/test_ml_loo.py",
     "tests/cascade/ranking/test_ml100k.py",
     "tests/cascade/retrieval/test_globo.py",
