@@ -114,6 +114,7 @@ def test_scores_of_a_card_open_with_the_keyboard(page: Any) -> None:
 def test_a_page_loaded_again_shows_the_explorer_as_it_was_left(page: Any, reader: Any) -> None:
     handle(page, "after retrieval").press("ArrowRight")
     assert becomes(page, 2000, lambda: bars(page)[0][0])
+    page.wait_for_timeout(700)  # the kernel's last message has come, and is saved too
     before = bars(page)
     reader.command("docmanager:save")
     page.wait_for_timeout(1500)
