@@ -1,7 +1,7 @@
 """The one entry to the workbook.
 
 python lab.py                      set up .venv if needed, open JupyterLab on the lessons
-python lab.py test [...]           every test, then every lesson (more arguments go to pytest)
+python lab.py test [...]           every test and lesson, two at a time (or: arguments for pytest)
 python lab.py run NN [--data PATH] [--scale tiny|laptop|full]
                                    execute a lesson, write it as a page into out/, print its summary
 python lab.py render               all lessons as pages that open offline
@@ -189,10 +189,10 @@ def open_lab(extra: list[str]) -> int:
 
 def test(extra: list[str]) -> int:
     """One pytest run over the tests and the lessons, so that its closing line counts both."""
-    named = [arg for arg in extra if (ROOT / arg.split("::")[0]).exists()]
-    places = [name for name in ("tests", "notebooks") if not named and (ROOT / name).exists()]
+    named = any((ROOT / arg.split("::")[0]).exists() for arg in extra)
+    places = [] if named else ["tests", "notebooks"]
     nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "600"]
-    return inside("-m", "pytest", *nbval, *places, *extra)
+    return inside("-m", "pytest", *nbval, *places, *(extra or ["-n", "2"]))
 
 
 def notebooks(extra: list[str]) -> int:

@@ -1,13 +1,52 @@
 """What several test folders share."""
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import pytest
 
-from reclab.lab import Lab, open_lab
+if TYPE_CHECKING:
+    from reclab.lab import Lab
+
+ROOT = Path(__file__).parents[1]
+FIRST = (
+    "tests/browser/test_notebooks.py",
+    "tests/cascade/retrieval/test_ml_loo.py",
+    "tests/cascade/ranking/test_ml100k.py",
+    "tests/cascade/retrieval/test_globo.py",
+    "tests/world/test_card.py",
+    "tests/cascade/ranking/test_zoo.py",
+    "tests/test_house.py",
+    "notebooks",
+)
+"""What takes longest, for two processes: nothing long is left for the end, and the lessons come
+when the browser's visits, which run the same cells, have built what they keep in the cache."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Processes that share the cores, and all that they start, take one thread each."""
+    if config.getoption("numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, everything else in its order."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(ROOT)
+        found = (n for n, first in enumerate(FIRST) if path.is_relative_to(first))
+        return next(found, len(FIRST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
-def lab() -> Lab:
+def lab() -> Iterator["Lab"]:
     """The tiny lab, built once a code version and kept in the user's cache."""
+    from reclab.lab import open_lab
+
     lab = open_lab("tiny", progress=False)
     yield lab
     lab.close()

@@ -176,8 +176,7 @@ class Reader:
         seen: dict[str, dict[str, Any]] = {}
         self.page.evaluate(f"{SCROLLER}.scrollTop = 0")
         for n in range(1, 80):
-            self.page.wait_for_timeout(300)
-            for plot in self.page.evaluate(PLOTS):
+            for plot in self._drawn():
                 if plot["width"] > 0 or plot["id"] not in seen:  # 0: it was scrolled away
                     seen[plot["id"]] = plot  # the last look counts: a plot that comes into view
                     # is drawn at its old size first
@@ -190,6 +189,16 @@ class Reader:
             if moved < 4:
                 break
         return list(seen.values())
+
+    def _drawn(self, within_s: float = 4) -> list[dict[str, Any]]:
+        """The plots, as soon as all in view have marks and fill their box, which takes a busy
+        machine its time; as they are when they never do."""
+        for _ in range(round(within_s / 0.3)):
+            self.page.wait_for_timeout(300)
+            plots = self.page.evaluate(PLOTS)
+            if all(p["marks"] and abs(p["width"] - p["box"]) <= 24 for p in plots if p["width"]):
+                break
+        return plots
 
     def explorer_handles(self) -> Iterator[Any]:
         """The handle of every slider of every explorer, each in view when it is yielded."""
@@ -215,9 +224,12 @@ class Reader:
         handle.focus()
         self.page.evaluate(WATCH_PAINTS)
         self.page.keyboard.press(key)
-        self.page.wait_for_timeout(100)
-        now = self._beside(handle)
-        if now["spoken"] == before["spoken"]:  # it stands at its end
+        for _ in range(10):
+            self.page.wait_for_timeout(100)
+            now = self._beside(handle)
+            if now["spoken"] != before["spoken"]:
+                break
+        else:  # it stands at its end
             return Move(now["label"], now["spoken"], before["number"], now["number"], None)
         run = handle.evaluate_handle(
             "e => e.closest('.reclab-explorer').querySelector('.reclab-run')"

@@ -1,5 +1,7 @@
 """What lesson 04 decides with: gains above a degraded page, by who says them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,3 +53,10 @@ def test_savings_name_what_was_learned_and_leave_out_what_never_gets_there(study
     assert all(np.isfinite(list(study.saved.values())))
     assert "hindsight" in study.saved
     assert {what for what, _ in study.changes} == {"clicks", "money", "long-tail cards"}
+
+
+def test_an_action_is_never_free_however_the_degraded_path_was_measured(study):
+    costs = study.table.costs
+    slow = replace(costs, degraded_ms=float(costs.total_ms.max()))
+    net = replace(study, table=replace(study.table, costs=slow)).net_cost
+    assert net == pytest.approx(0.01 * costs.total_ms)
