@@ -13,6 +13,7 @@ import pytest
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 NOTEBOOKS = (
     "demo/demo.ipynb",
+    "notebooks/01_blending/01_blending.ipynb",
     "notebooks/02_cascade/02_cascade.ipynb",
     "notebooks/04_degradation_dcaf/04_degradation_dcaf.ipynb",
 )
