@@ -42,7 +42,8 @@ class RowLookup(Protocol):
 
 class Filler(Protocol):
     """Makes a page whole: cards ``rows`` (k,) and their ``slots`` (k,), rising and below ``n`` ->
-    (n,) rows of the page, and (n,) which of the given cards stands in each slot, -1 = another."""
+    (n,) rows of the page, and (n,) which of the given cards stands in each slot, -1 = another. A
+    page that is right as it came is ``rows`` itself."""
 
     def fill(self, rows: Array, slots: Array, n: int) -> tuple[Array, Array]: ...
 

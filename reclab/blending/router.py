@@ -267,9 +267,10 @@ class Router:
             mine = slots[starts[row] : starts[row + 1]]
             at = _first_in_slot(mine, request.n)
             cards, slot = at + starts[row], mine[at]
-            rows, given = self.last_resort.fill(kept.item_row[cards], slot, request.n)
+            blended = kept.item_row[cards]
+            rows, given = self.last_resort.fill(blended, slot, request.n)
             columns = {
-                name: _spread(values[cards], given)
+                name: values[cards] if rows is blended else _spread(values[cards], given)
                 for name, values in kept.columns.items()
                 if name not in ("item_id", "slot")
             }
@@ -287,8 +288,6 @@ def _first_in_slot(slot: Array, n: int) -> Array:
 def _spread(values: Array, given: Array) -> Array:
     """(n, …) a column by slot: ``given`` (n,) says which card stands there; what is from the pool
     (-1) has NaN, or -1."""
-    if len(values) == len(given) and (given[1:] > given[:-1]).all():
-        return values  # as it was
     blank = np.full((1, *values.shape[1:]), np.nan if values.dtype.kind == "f" else -1)
     return np.concatenate([values, blank.astype(values.dtype)])[given]
 

@@ -35,15 +35,20 @@ GIFT = 5.0 * np.exp(0.72)  # the world's mean tip: 5 LN(0, 1.2)
 
 
 @dataclass(frozen=True)
-class Truths:
+class CardTruths:
     """What is true of each candidate (n,): ``skip_sec``, ``more_sec`` by a click, ``pay`` to the
-    platform by a click, ``orders`` by a click on a product; and of each request (B,): ``activity``,
-    ``habit``."""
+    platform by a click, ``orders`` by a click on a product."""
 
     skip_sec: Array
     more_sec: Array
     pay: Array
     orders: Array
+
+
+@dataclass(frozen=True)
+class Truths(CardTruths):
+    """The same, and of each request (B,): ``activity``, ``habit``."""
+
     activity: Array
     habit: Array
 
@@ -126,16 +131,6 @@ def _agencies(candidates: Candidates, ads: object, lab: Lab, pages: int) -> tupl
     return np.where(payer >= 0, agency[payer], -1), money
 
 
-@dataclass(frozen=True)
-class CardTruths:
-    """As ``Truths``, of cards (n,) alone."""
-
-    skip_sec: Array
-    more_sec: Array
-    pay: Array
-    orders: Array
-
-
 def card_truths(lab: Lab, held: Table, candidates: Candidates, money: Money) -> CardTruths:
     """What is true of each card of the requests ``held``."""
     truth, c = lab.world.truth, lab.world.truth.behaviour
@@ -162,7 +157,7 @@ def _truths(lab: Lab, held: Table, candidates: Candidates, money: Money) -> Trut
     cards, user = card_truths(lab, held, candidates, money), held["user_row"]
     activity = lab.world.truth.activity[user]
     habit = habits(lab, int(held["day"][0]))[user]
-    return Truths(cards.skip_sec, cards.more_sec, cards.pay, cards.orders, activity, habit)
+    return Truths(**vars(cards), activity=activity, habit=habit)
 
 
 def habits(lab: Lab, before: int) -> Array:

@@ -8,7 +8,7 @@ and every page of that time is looked at.
 Every phase replays the same minute of the log, at a steady rate in real time, so that a page is
 compared with the page of the same request in the healthy phase: value lost = 1 - sum v / sum v_0.
 Times count from when a request was due, also when the machine was late to send it. The pages are
-worth what the world's truth says of them:
+worth what the world's truth says of them (``page_truth``).
 
 Simplified: a platform breaks one machine room of many, and watches its real users' numbers.
 """

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from reclab.blending.businesses.ledger import ROW
 from reclab.blending.contract import monotonic_ms
 from reclab.blending.currency import Currency
 from reclab.blending.router import RouterConfig
@@ -27,10 +28,23 @@ def outage(lab):
         found = break_businesses(
             lab, router, servers, kill="live", rate=8, phase_s=2, say=lambda *t: told.append(t)
         )
-        router.close()
         assert all(servers.running(name) for name in servers.names)
+        clicked_ads_are_written_down(lab, router, servers)
+        router.close()
     assert told[-1][0] == 1.0 and {text for _, text in told} >= {PHASES[0], PHASES[1], PHASES[3]}
     return found
+
+
+def clicked_ads_are_written_down(lab, router, servers):
+    """Every ad is clicked: the process of the ads has them in its journal, also when killed."""
+    slates, _ = router.recommend_batch(lab.requests(30))
+    clicks = [slate.columns["business"] == 3 for slate in slates]
+    for slate, clicked in zip(slates, clicks, strict=True):
+        router.feedback(slate, clicked)
+    assert all(outbox.empty(20.0) for outbox in router.outboxes)
+    servers.kill("ad")
+    journal = (servers.folder / "ad.clicks").read_bytes()
+    assert len(journal) == ROW * sum(clicked.sum() for clicked in clicks) > 0
 
 
 def test_no_request_fails_and_every_page_is_full_and_keeps_the_rules(outage):
