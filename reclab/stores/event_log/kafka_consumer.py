@@ -144,7 +144,7 @@ class KafkaConsumer:
         if self._closed:
             raise DataError(f"this consumer of {self.topic!r} is closed: make another")
         with self._log.answering():
-            found = self._consumer.consume(1, wait_ms / 1000)
+            found: list[Any] = self._consumer.consume(1, wait_ms / 1000)
             if found and max_entries > 1:
                 found += self._consumer.consume(max_entries - 1, 0.0)
         good = [m for m in found if not m.error() and m.partition() in self._position]

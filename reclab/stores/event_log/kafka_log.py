@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import confluent_kafka as kafka
 import numpy as np
-from confluent_kafka import admin
+from confluent_kafka import admin as kafka_admin
 
 from reclab.core.errors import ConfigError, check_int
 from reclab.stores.event_log.contract import (
@@ -37,6 +37,7 @@ from reclab.stores.event_log.contract import (
 from reclab.stores.event_log.kafka_consumer import KafkaConsumer, entries_of
 from reclab.stores.redis_server import StoreDown
 
+admin: Any = kafka_admin  # its types leave out half of what it has
 GONE = {
     kafka.KafkaError._TRANSPORT,
     kafka.KafkaError._ALL_BROKERS_DOWN,
@@ -204,11 +205,11 @@ class KafkaEventLog:
                     got = reader.consume(max_entries - len(found), 1.0 if found else self.timeout_s)
                     if not got:
                         raise self.down("no entries and no end of the partition in time")
-                    ends = [m for m in got if m.error()]
                     found += [m for m in got if not m.error()]
-                    if any(m.error().code() != kafka.KafkaError._PARTITION_EOF for m in ends):
-                        raise kafka.KafkaException(ends[0].error())
-                    if ends:
+                    codes = [m.error() for m in got if m.error()]
+                    if any(e.code() != kafka.KafkaError._PARTITION_EOF for e in codes if e):
+                        raise kafka.KafkaException(codes[0])
+                    if codes:
                         break
         finally:
             reader.close()

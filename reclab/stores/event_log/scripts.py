@@ -73,9 +73,9 @@ return redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f-0', keep + 1))
 """
 
 # keys: leases, owners; arguments: member, session in ms, partitions -> {mine…}, {to give up…}, 1 if
-# the lease was still good: if not, others may have had the partitions meanwhile. Every member computes the same shares from
-# the same sorted list of the living. What another holds beyond its share is not taken: it gives it
-# up itself, after it has committed.
+# the lease was still good: if not, others may have had the partitions meanwhile. Every member
+# computes the same shares from the same sorted list of the living. What another holds beyond its
+# share is not taken: it gives it up itself, after it has committed.
 HEARTBEAT = """
 local t = redis.call('TIME')
 local now, n = t[1] * 1000 + math.floor(t[2] / 1000), tonumber(ARGV[3])
