@@ -103,6 +103,9 @@ class KafkaConsumer:
     # -- partitions come and go ---------------------------------------------------------------
 
     def _assign(self, consumer: Any, given: list[Any]) -> None:
+        if self._closed:  # the group was moving while this member left
+            consumer.incremental_assign(given)
+            return
         committed = self.committed()
         start, end = self._ends()
         first = start if self.config.start == "earliest" else end

@@ -96,7 +96,8 @@ class KafkaEventLog:
         config, name = config or TopicConfig(), check_topic(topic)
         if name not in self.topics():
             with self.answering():
-                if self._producer.list_topics(timeout=self.timeout_s).controller_id < 0:
+                cluster = self._producer.list_topics(timeout=self.timeout_s)
+                if cluster.controller_id not in cluster.brokers:
                     self._producer.list_topics(name, timeout=self.timeout_s)
                 else:
                     self._create(name, config)
@@ -202,7 +203,8 @@ class KafkaEventLog:
             reader.assign([kafka.TopicPartition(topic, partition, max(int(offset), 0))])
             with self.answering():
                 while len(found) < max_entries:
-                    got = reader.consume(max_entries - len(found), 1.0 if found else self.timeout_s)
+                    got = reader.consume(1, self.timeout_s)  # more would wait for as many
+                    got += reader.consume(max_entries - len(found), 0.0)
                     if not got:
                         raise self.down("no entries and no end of the partition in time")
                     found += [m for m in got if not m.error()]
@@ -213,7 +215,7 @@ class KafkaEventLog:
                         break
         finally:
             reader.close()
-        return entries_of(found)
+        return entries_of(found[:max_entries])
 
     def consumer(
         self,
