@@ -8,6 +8,7 @@ Reference: chapter 2.3.1, "tracking gateway" (埋点网关), figure 2.3.
 Simplified: one log; industry sends events to the nearest of several data centres.
 """
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from reclab.stores.redis_server import StoreDown
 
 STATUS = {
     "not_json": 400,
+    "too_deep": 400,
     "not_a_batch": 400,
     "unsigned": 401,
     "unknown_app": 401,
@@ -44,7 +46,7 @@ STATUS = {
     "under_way": 503,
     "too_busy": 503,
 }
-KEPT_BYTES = 4_000  # of a body that is not even a batch, for the dead letters
+KEPT_BYTES = 4_000  # of what is rejected, for the dead letters: garbage must not fill the log
 
 
 class Post(NamedTuple):
@@ -211,6 +213,8 @@ class Intake:
 
 
 def _letter(fault: Fault, one: _Open, now_ms: int, event: object) -> dict[str, Any]:
-    """What is kept of a rejected event."""
+    """What is kept of a rejected event: all of it, unless it is long; then its beginning."""
+    text = json.dumps(event)
+    event = event if len(text) <= KEPT_BYTES else text[:KEPT_BYTES]
     about = {"app": one.post.app, "device_id": one.device_id, "report_ms": now_ms}
     return {**fault._asdict(), **about, "event": event}

@@ -20,6 +20,7 @@ from reclab.core.tables import Table, conform
 
 KINDS = ("click", "watch", "like", "comment", "share", "forward", "follow", "pay")
 MOST_VALUE = {"watch": 86_400.0, "pay": 1_000_000.0}  # seconds, money; others count 1
+MOST_DEPTH = 8
 _EVENT_ID = re.compile(r"[A-Za-z0-9_-]{4,64}")
 
 
@@ -143,7 +144,8 @@ def _value(kind: str, value: object) -> float:
 
 
 def load(text: bytes) -> Any:
-    """JSON as RFC 8259 has it. Raises ``Refused`` ``not_json`` for anything else, at any depth."""
+    """JSON as RFC 8259 has it. Raises ``Refused`` ``not_json`` for anything else, ``too_deep`` for
+    what is nested beyond ``MOST_DEPTH``, which could break whoever reads it later."""
 
     def no(name: str) -> float:
         raise ValueError(f"{name} is not JSON")
@@ -154,9 +156,21 @@ def load(text: bytes) -> Any:
         return found
 
     try:
-        return json.loads(text, parse_constant=no, parse_float=number)
-    except (ValueError, RecursionError) as error:
+        found = json.loads(text, parse_constant=no, parse_float=number)
+    except RecursionError:
+        raise Refused("too_deep", f"nested deeper than {MOST_DEPTH}") from None
+    except ValueError as error:
         raise Refused("not_json", f"the body is not JSON: {str(error)[:100]!a}") from None
+    _check_depth(found, MOST_DEPTH)
+    return found
+
+
+def _check_depth(value: object, left: int) -> None:
+    if isinstance(value, (dict, list)):
+        if not left:
+            raise Refused("too_deep", f"nested deeper than {MOST_DEPTH}")
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check_depth(inner, left - 1)
 
 
 def dump(event: Mapping[str, Any]) -> bytes:
