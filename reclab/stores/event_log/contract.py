@@ -70,6 +70,13 @@ class Entries:
         columns = (self.partition.tolist(), self.offset.tolist(), self.time_ms.tolist())
         return map(Entry, *columns, self.key, self.value)
 
+    def first(self, n: int) -> "Entries":
+        """At most n of them."""
+        if len(self) <= n:
+            return self
+        columns = (self.partition[:n], self.offset[:n], self.time_ms[:n])
+        return Entries(*columns, self.key[:n], self.value[:n])
+
     @staticmethod
     def join(parts: Sequence["Entries"]) -> "Entries":
         """All of the parts, one after the other."""

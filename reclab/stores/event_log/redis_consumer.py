@@ -115,8 +115,7 @@ class RedisConsumer:
             if time.monotonic() >= self._next_beat:
                 self._heartbeat()
             share = max(1, max_entries // max(1, len(self._position)))
-            whose = dict(list(self._position.items())[:max_entries])
-            found = self._log.fetch(self.topic, whose, share)
+            found = self._log.fetch(self.topic, self._position, share).first(max_entries)
             if len(found) or time.monotonic() >= until:
                 return self._advance(found)
             self._wait(min(until, self._next_beat) - time.monotonic())

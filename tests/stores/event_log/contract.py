@@ -216,6 +216,17 @@ class EventLogContract:
             assert again.offset[again.partition == p].min() == done[p]
         assert log.stats(topic, "readers").lag.sum() == 0
 
+    def test_reading_one_at_a_time_gets_all_of_it(self, log, topic):
+        log.append(topic, [b"%d" % i for i in range(30)], [b"k%d" % (i % 2) for i in range(30)])
+        got: list[bytes] = []
+        with log.consumer(topic, "readers", QUICK) as consumer:
+            until = time.monotonic() + 20
+            while len(got) < 30 and time.monotonic() < until:
+                one = consumer.read(1, wait_ms=500)
+                assert len(one) <= 1
+                got += one.value
+        assert sorted(got) == sorted(b"%d" % i for i in range(30))
+
     def test_groups_do_not_see_each_other(self, log, topic):
         log.append(topic, *values(50))
         with log.consumer(topic, "one", QUICK) as one, log.consumer(topic, "two", QUICK) as two:
