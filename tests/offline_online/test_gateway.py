@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -24,6 +25,7 @@ from reclab.stores.event_log import StoreDown, open_log
 from reclab.stores.kv import KV
 from reclab.stores.redis_server import RedisServer, own_server
 from tests.offline_online.posts import KEY, KEYS, NOW, PATH, batch, event, held, hostile, signed
+from tests.stores.event_log.kafka_cluster import Cluster
 
 FREE = GatewayConfig(rate=RateConfig(per_s=1e9, burst=1e9, slots=1000))
 
@@ -35,7 +37,7 @@ def log(request):
 
 
 def gate(log, config=FREE, kv=None):
-    kv = kv or KV(namespace=log.kv.namespace + "-seen")
+    kv = kv or KV(namespace=f"{log.kv.namespace}-seen")
     return run_gateway(log, KEYS, config, kv, now_ms=lambda: NOW)
 
 
@@ -319,3 +321,67 @@ def test_dead_letters_of_long_garbage_are_cut(client, log):
     assert client.post(PATH, **signed(body.encode())).json()["reason"] == "event_too_large"
     (letter,) = held(log, "dead_letters")
     assert len(letter["event"]) == 4_000
+
+
+@pytest.mark.slow
+def test_on_kafka_it_is_the_same_gateway():
+    cluster = Cluster()
+    with open_log(cluster.address) as log, gate(log, kv=KV(namespace="on-kafka")) as gateway:
+        with httpx.Client(base_url=gateway.url, timeout=30) as client:
+            answers = [
+                client.post(PATH, **signed(batch(*[event(i) for i in numbers], 7))).json()
+                for numbers in (range(0, 20), range(10, 30))
+            ]
+            assert [(a["accepted"], a["duplicates"]) for a in answers] == [(20, 0), (10, 10)]
+            assert sorted(e["video_id"] for e in held(log, "events")) == list(range(30))
+            assert len(held(log, "dead_letters")) == 2
+    cluster.stop()
+
+
+GATEWAY = """
+import sys, time
+from reclab.offline_online.gateway import GatewayConfig, run_gateway
+from reclab.offline_online.rate_limit import RateConfig
+from reclab.stores.event_log import open_log
+from reclab.stores.kv import KV
+from tests.offline_online.posts import KEYS, NOW
+address, namespace = sys.argv[1:]
+log, kv = open_log(address, namespace=namespace), KV(address, namespace + "-seen")
+free = GatewayConfig(rate=RateConfig(per_s=1e9, burst=1e9, slots=1000))
+with run_gateway(log, KEYS, free, kv, now_ms=lambda: NOW) as gateway:
+    print(gateway.url, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_what_a_killed_gateway_had_acknowledged_is_in_the_log_and_the_rest_may_be_repeated(log):
+    where = [own_server().address, log.kv.namespace]
+    waiting = [list(range(start, start + 10)) for start in range(0, 600, 10)]
+    acknowledged: set[int] = set()
+    n_kills = 0
+    for left_at_kill in (50, 30, -1):
+        child = subprocess.Popen(
+            [sys.executable, "-c", GATEWAY, *where], stdout=subprocess.PIPE, text=True
+        )
+        killer = threading.Timer(0.003, child.kill)
+        with httpx.Client(base_url=child.stdout.readline().strip(), timeout=30) as client:
+            try:
+                while waiting:
+                    if len(waiting) == left_at_kill and killer.ident is None:
+                        killer.start()
+                    answer = client.post(PATH, **signed(batch(*[event(i) for i in waiting[0]])))
+                    if answer.status_code == 200:
+                        acknowledged.update(waiting.pop(0))
+                    else:  # claimed by the one that was killed, for some seconds
+                        assert answer.json()["reason"] == "under_way"
+                        time.sleep(0.1)
+            except httpx.TransportError:
+                n_kills += 1
+        kept = {e["video_id"] for e in held(log, "events")}
+        assert acknowledged <= kept
+        child.kill()
+        child.communicate()
+    kept = [e["video_id"] for e in held(log, "events")]
+    assert set(kept) == acknowledged == set(range(600)) and n_kills == 2
+    assert len(kept) - 600 <= 20  # a batch under way at each kill may be there twice

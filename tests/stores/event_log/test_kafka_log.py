@@ -1,26 +1,13 @@
 """The event log on Kafka: the contract over the wire, on librdkafka's cluster in this process."""
 
-import confluent_kafka as kafka
 import pytest
 
 from reclab.stores.event_log import EventLog, StoreDown, TopicConfig, Unsupported, open_log
 from reclab.stores.event_log.kafka_log import KafkaEventLog
 from tests.stores.event_log.contract import QUICK, EventLogContract, values
+from tests.stores.event_log.kafka_cluster import Cluster
 
 pytestmark = pytest.mark.slow
-
-
-class Cluster:
-    """Three brokers that live as long as this producer."""
-
-    def __init__(self) -> None:
-        quiet = {"bootstrap.servers": "none", "test.mock.num.brokers": 3, "log_level": 0}
-        self._keeper = kafka.Producer(quiet)
-        brokers = self._keeper.list_topics(timeout=10).brokers.values()
-        self.address = "kafka://" + ",".join(f"{b.host}:{b.port}" for b in brokers)
-
-    def stop(self) -> None:
-        del self._keeper
 
 
 @pytest.fixture(scope="module")
