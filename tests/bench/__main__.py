@@ -26,6 +26,7 @@ BENCHES = {
     "dcaf": "the price of computing beside HiGHS, up to a million requests",
     "surge": "degradation policies in a surge, a day, real traces; the load model beside a queue",
     "router": "200 concurrent pages on real processes: faults, recovery; overhead in one process",
+    "gateway": "tracking events over HTTP into the log: events/s, p99, killed consumers",
     "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",
     "train_speed": "training beside another library's models (needs it and the data)",
     "blending_world": "six businesses: fronts of four policies, conflicts, 28 days (minutes)",

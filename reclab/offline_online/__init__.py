@@ -1,0 +1,22 @@
+"""§2.3 Offline and online (离线架构与在线架构). The front of figure 2.3 as files:
+
+    app                                                              recommender
+      │ POST /v1/events, signed                                          │
+      ▼                                                                  │
+    gateway.py ─ size, type                                              │
+      │ signature.py         who sent it          鉴权                    │
+      ▼                                                                  │
+    intake.py ── requests that came together, together                   │
+      │ rate_limit.py        a token bucket a device    限流              │
+      │ event_check.py       clock, size of each event  校验              │
+      │ tracking_schema.py   fields, one form           格式标准化          │
+      │ seen_events.py       each event once            去重              │
+      ├────────► topic dead_letters, with the reason                     │
+      ▼                                                                  ▼
+    topic events (label stream)                     topic features (feature stream)
+      │            └── pipeline.py names the topics of reclab.stores.event_log ──┘
+      ▼
+    readers in groups: at least once, in order within a request and item
+
+``gateway_page.py`` is the gateway's OpenAPI page.
+"""
