@@ -1,0 +1,1 @@
+"""Offline and online (离线架构与在线架构), §2.3."""

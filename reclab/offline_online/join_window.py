@@ -1,0 +1,340 @@
+"""Join window (拼接窗口): when a sample stops waiting for its labels. One contract, three rules.
+
+    FixedWindow   closes at t + W
+    SessionEnd    closes at min(last request of the session + gap + slack, t + W)
+    Hazard        closes at min(r + q(state, age), t + W), r = the latest label or t, and q = the
+                  shortest quiet after which P(another label before t + W) <= threshold
+
+A report is on time iff its stamp <= close. Every rule is a function of stamps alone, so a stream
+in any cuts and a batch over the whole log close at the same moments.
+Reference: Chapelle 2014 (KDD) for delays; Akidau et al. 2015 (VLDB) for session windows.
+
+Simplified: a session ends by silence; an app that says so itself would close it earlier.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from reclab.core.errors import DataError, NotBuilt, check_float, check_int
+from reclab.core.types import Array
+
+MINUTE_MS = 60_000
+LONGEST_MS = 30 * 24 * 60 * MINUTE_MS
+N_STATES, MANY = 1 << 10, 3  # states of Hazard: kinds so far and number of labels, 3 = or more
+NEVER = np.int64(1 << 62)
+
+
+class CloseRule(Protocol):
+    """``max_wait_ms``: no sample waits longer. ``needs``: impression columns the rule reads.
+    ``on_label``: whether labels move the close. All stamps in ms, int64."""
+
+    max_wait_ms: int
+    needs: tuple[str, ...]
+    on_label: bool
+
+    def opened(self, time_ms: Array, columns: Mapping[str, Array]) -> tuple[Array, Array]:
+        """Of new rows in order of time: (n,) close so far, and (n,) a mark to renew it by."""
+        ...
+
+    def renewed(self, close_ms: Array, time_ms: Array, mark: Array) -> Array:
+        """(n,) close as it stands now, of rows that seem to be due."""
+        ...
+
+    def told(self, stamp_ms: Array, time_ms: Array, labels: Array, count: Array) -> Array:
+        """(n,) close after a label on time: bits of kinds so far and number of labels so far."""
+        ...
+
+    def passed(self, watermark_ms: int) -> None:
+        """Rows due before the watermark have closed: forget what only they needed."""
+        ...
+
+    def closes(
+        self, time_ms: Array, columns: Mapping[str, Array], row: Array, stamp_ms: Array, kind: Array
+    ) -> Array:
+        """The same over a whole log: (n,) closes of rows; reports (m,) in any order."""
+        ...
+
+    def state(self) -> dict[str, Array]:
+        """What ``restore`` needs to go on with the rows that are open."""
+        ...
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Take a ``state``."""
+        ...
+
+
+class _Stateless:
+    """What rules share that remember nothing beside the rows."""
+
+    needs: tuple[str, ...] = ()
+    on_label = False
+    max_wait_ms: int
+
+    def opened(self, time_ms: Array, columns: Mapping[str, Array]) -> tuple[Array, Array]:
+        """Closes at ``t + W``."""
+        return time_ms + self.max_wait_ms, np.zeros(len(time_ms), np.int64)
+
+    def renewed(self, close_ms: Array, time_ms: Array, mark: Array) -> Array:
+        """Nothing moves."""
+        return close_ms
+
+    def told(self, stamp_ms: Array, time_ms: Array, labels: Array, count: Array) -> Array:
+        """Nothing moves."""
+        return time_ms + self.max_wait_ms
+
+    def passed(self, watermark_ms: int) -> None:
+        """Nothing to forget."""
+
+    def closes(
+        self, time_ms: Array, columns: Mapping[str, Array], row: Array, stamp_ms: Array, kind: Array
+    ) -> Array:
+        """Closes at ``t + W``."""
+        return time_ms + self.max_wait_ms
+
+    def state(self) -> dict[str, Array]:
+        """Nothing."""
+        return {}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
+class FixedWindow(_Stateless):
+    """``max_wait_ms``: W (1 min - 4 h; the chapter's example is 20 min).
+
+    >>> FixedWindow().opened(np.array([5]), {})[0].tolist()
+    [1200005]
+    """
+
+    max_wait_ms: int = 20 * MINUTE_MS
+
+    def __post_init__(self) -> None:
+        check_int("FixedWindow.max_wait_ms", self.max_wait_ms, 1, LONGEST_MS, "1200000")
+
+
+@dataclass(frozen=True)
+class SessionEndConfig:
+    """``gap_ms``: silence that ends a session (1-30 min); ``slack_ms``: what reports then still
+    get (0-5 min); ``max_wait_ms``: W; ``by``: the impression column that names the session."""
+
+    gap_ms: int = 5 * MINUTE_MS
+    slack_ms: int = 0
+    max_wait_ms: int = 20 * MINUTE_MS
+    by: str = "session_id"
+
+    def __post_init__(self) -> None:
+        check_int("SessionEndConfig.gap_ms", self.gap_ms, 1, LONGEST_MS, "300000")
+        check_int("SessionEndConfig.slack_ms", self.slack_ms, 0, LONGEST_MS, "30000")
+        check_int("SessionEndConfig.max_wait_ms", self.max_wait_ms, 1, LONGEST_MS, "1200000")
+
+
+class SessionEnd(_Stateless):
+    """A run of requests of a session without a gap is a chain; a row's mark is its chain."""
+
+    def __init__(self, config: SessionEndConfig | None = None) -> None:
+        self.config = config or SessionEndConfig()
+        self.max_wait_ms, self.needs = self.config.max_wait_ms, (self.config.by,)
+        self._chain: dict[int, int] = {}  # session -> its latest chain
+        self._last = np.full(64, NEVER, np.int64)  # chain -> stamp of its last request
+        self._session = np.zeros(64, np.int64)
+        self._free = list(range(64))[::-1]
+
+    def opened(self, time_ms: Array, columns: Mapping[str, Array]) -> tuple[Array, Array]:
+        """Join or begin chains. A page's rows share session and stamp, and are met once."""
+        session = columns[self.config.by]
+        step = np.ones(len(session), bool)
+        step[1:] = (session[1:] != session[:-1]) | (time_ms[1:] != time_ms[:-1])
+        first = np.flatnonzero(step)
+        pages = zip(session[first].tolist(), time_ms[first].tolist(), strict=True)
+        chains = np.array([self._request(*page) for page in pages], np.int64)
+        mark = chains[np.cumsum(step) - 1] if len(first) else np.zeros(0, np.int64)
+        return self.renewed(time_ms, time_ms, mark), mark
+
+    def _request(self, session: int, time_ms: int) -> int:
+        chain = self._chain.get(session, -1)
+        if chain < 0 or time_ms > self._last[chain] + self.config.gap_ms:
+            if not self._free:
+                n = len(self._last)
+                self._last = np.append(self._last, np.full(n, NEVER))
+                self._session = np.append(self._session, np.zeros(n, np.int64))
+                self._free = list(range(n, 2 * n))[::-1]
+            chain = self._chain[session] = self._free.pop()
+            self._last[chain], self._session[chain] = time_ms, session
+        self._last[chain] = max(self._last[chain], time_ms)
+        return chain
+
+    def renewed(self, close_ms: Array, time_ms: Array, mark: Array) -> Array:
+        """By the chain as it is known now."""
+        end = self._last[mark] + (self.config.gap_ms + self.config.slack_ms)
+        return np.asarray(np.minimum(end, time_ms + self.max_wait_ms))
+
+    def passed(self, watermark_ms: int) -> None:
+        """A chain whose last row has closed can neither be joined nor asked for."""
+        quiet = self.config.gap_ms + self.config.slack_ms
+        for chain in np.flatnonzero(self._last < watermark_ms - quiet).tolist():
+            session = int(self._session[chain])
+            if self._chain.get(session) == chain:
+                del self._chain[session]
+            self._last[chain] = NEVER
+            self._free.append(chain)
+
+    def closes(
+        self, time_ms: Array, columns: Mapping[str, Array], row: Array, stamp_ms: Array, kind: Array
+    ) -> Array:
+        """Chains over the whole log: sort by session and time, cut where the gap is too long."""
+        session = columns[self.config.by]
+        order = np.lexsort((time_ms, session))
+        when, who = time_ms[order], session[order]
+        last = np.ones(len(order), bool)  # of its chain
+        last[:-1] = (who[1:] != who[:-1]) | (when[1:] - when[:-1] > self.config.gap_ms)
+        chain = np.cumsum(last) - last
+        close = np.empty(len(order), np.int64)
+        close[order] = when[last][chain] + (self.config.gap_ms + self.config.slack_ms)
+        return np.asarray(np.minimum(close, time_ms + self.max_wait_ms))
+
+    def state(self) -> dict[str, Array]:
+        """Chains by place, and which of them is the latest of its session."""
+        latest = np.array([[s, c] for s, c in self._chain.items()], np.int64).reshape(-1, 2)
+        return {"last": self._last.copy(), "session": self._session.copy(), "latest": latest}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Take a ``state``."""
+        self._last, self._session = state["last"].copy(), state["session"].copy()
+        self._chain = {int(s): int(c) for s, c in state["latest"]}
+        self._free = np.flatnonzero(self._last == NEVER).tolist()[::-1]
+
+
+@dataclass(frozen=True)
+class HazardConfig:
+    """``threshold``: chance of another label at which a sample stops waiting (.001-.1);
+    ``max_wait_ms``: W; ``ages_ms``: edges between the ages that have quiet times of their own;
+    ``n_least``: fewest cases from which a quiet time is learned (30-1,000)."""
+
+    threshold: float = 0.01
+    max_wait_ms: int = 20 * MINUTE_MS
+    ages_ms: tuple[int, ...] = (15_000, 60_000, 150_000, 300_000, 600_000)
+    n_least: int = 50
+
+    def __post_init__(self) -> None:
+        check_float("HazardConfig.threshold", self.threshold, 0.0, 1.0, "0.01")
+        check_int("HazardConfig.max_wait_ms", self.max_wait_ms, 1, LONGEST_MS, "1200000")
+        check_int("HazardConfig.n_least", self.n_least, 1, 10**9, "50")
+        if list(self.ages_ms) != sorted(self.ages_ms):
+            raise DataError(f"HazardConfig.ages_ms must rise, got {self.ages_ms}")
+
+
+class Hazard(_Stateless):
+    """State of a row: which kinds have come and how many labels; its age at the latest of them.
+    ``fit`` on logs that are over; without enough cases of a state a row waits for W."""
+
+    on_label = True
+
+    def __init__(self, config: HazardConfig | None = None) -> None:
+        self.config = config or HazardConfig()
+        self.max_wait_ms = self.config.max_wait_ms
+        self._quiet_ms: Array | None = None  # (N_STATES, ages + 1)
+
+    def fit(self, time_ms: Array, row: Array, stamp_ms: Array, kind: Array) -> "Hazard":
+        """Learn quiet times from rows (n,) and their reports (m,): ``row`` -1 = of no row."""
+        wait = stamp_ms - time_ms[row]
+        inside = np.flatnonzero((row >= 0) & (wait >= 0) & (wait <= self.max_wait_ms))
+        order = inside[np.lexsort((stamp_ms[inside], row[inside]))]
+        row, age = row[order], wait[order]
+        labels, count = _so_far(row, np.int64(1) << kind[order].astype(np.int64))
+        n = len(time_ms)
+        # one case a row when it opens, and one a label: what came next, and how much later
+        following = np.full(len(row), NEVER, np.int64)
+        same = np.flatnonzero(row[1:] == row[:-1])
+        following[same] = age[same + 1] - age[same]
+        first = np.full(n, NEVER, np.int64)
+        begins = np.flatnonzero(np.diff(row, prepend=-1))
+        first[row[begins]] = age[begins]
+        cell = self._cell(np.append(np.zeros(n, np.int64), age),
+                          np.append(np.zeros(n, np.int64), labels),
+                          np.append(np.zeros(n, np.int64), count))  # fmt: skip
+        self._quiet_ms = self._quiet(cell, np.append(first, following))
+        return self
+
+    def _cell(self, age_ms: Array, labels: Array, count: Array) -> Array:
+        """(n,) state and age as one number."""
+        state = (labels * (MANY + 1) + np.minimum(count, MANY)) & (N_STATES - 1)
+        return np.asarray(state * (len(self.config.ages_ms) + 1)
+                          + np.searchsorted(self.config.ages_ms, age_ms, "right"))  # fmt: skip
+
+    def _quiet(self, cell: Array, gap_ms: Array) -> Array:
+        """Shortest quiet of each cell after which a next label is rarer than the threshold.
+
+        With gaps sorted, after the i-th of m gaps among n cases the chance is (m-i)/(n-i)."""
+        quiet = np.full(N_STATES * (len(self.config.ages_ms) + 1), self.max_wait_ms, np.int64)
+        order = np.lexsort((gap_ms, cell))
+        starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
+        for start, end in zip(starts, np.append(starts[1:], len(order)), strict=True):
+            gaps, n = gap_ms[order[start:end]], end - start
+            m = int(np.searchsorted(gaps, NEVER))
+            if n < self.config.n_least:
+                continue
+            gone = np.arange(m + 1)
+            low = (m - gone) <= self.config.threshold * np.maximum(n - gone, 1)
+            i = int(np.argmax(low))
+            quiet[cell[order[start]]] = gaps[i - 1] if i else 0
+        return quiet
+
+    def _after(self, stamp_ms: Array, time_ms: Array, labels: Array, count: Array) -> Array:
+        if self._quiet_ms is None:
+            raise NotBuilt("Hazard has no quiet times yet: call fit(...) on past logs")
+        quiet = self._quiet_ms[self._cell(stamp_ms - time_ms, labels, count)]
+        return np.asarray(np.minimum(stamp_ms + quiet, time_ms + self.max_wait_ms))
+
+    def opened(self, time_ms: Array, columns: Mapping[str, Array]) -> tuple[Array, Array]:
+        """Nothing has come, age 0."""
+        none = np.zeros(len(time_ms), np.int64)
+        return self._after(time_ms, time_ms, none, none), none
+
+    def told(self, stamp_ms: Array, time_ms: Array, labels: Array, count: Array) -> Array:
+        """Quiet counts from this label on."""
+        return self._after(stamp_ms, time_ms, labels.astype(np.int64), count.astype(np.int64))
+
+    def closes(
+        self, time_ms: Array, columns: Mapping[str, Array], row: Array, stamp_ms: Array, kind: Array
+    ) -> Array:
+        """The k-th reports of all rows at once, for k = 1, 2, …; one too late ends a row."""
+        close = self.opened(time_ms, columns)[0]
+        order = np.lexsort((stamp_ms, row))
+        row, stamp_ms = row[order], stamp_ms[order]
+        labels, count = _so_far(row, np.int64(1) << kind[order].astype(np.int64))
+        ended = np.zeros(len(time_ms), bool)
+        for turn in _turns(count):
+            at, stamp = row[turn], stamp_ms[turn]
+            ended[at] |= stamp > close[at]
+            turn = turn[~ended[at]]
+            at, stamp = row[turn], stamp_ms[turn]
+            close[at] = self._after(stamp, time_ms[at], labels[turn], count[turn])
+        return close
+
+    def state(self) -> dict[str, Array]:
+        """The quiet times, so that a restart goes on by the same law."""
+        return {} if self._quiet_ms is None else {"quiet_ms": self._quiet_ms}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Take a ``state``."""
+        self._quiet_ms = state.get("quiet_ms")
+
+
+def _so_far(row: Array, bits: Array) -> tuple[Array, Array]:
+    """Of reports sorted by row: bits of the row's reports up to each, and how many they are."""
+    begins = np.flatnonzero(np.diff(row, prepend=-1))
+    count = np.arange(len(row)) - np.repeat(begins, np.diff(begins, append=len(row))) + 1
+    labels = bits.copy()
+    for turn in _turns(count)[1:]:
+        labels[turn] |= labels[turn - 1]
+    return labels, count
+
+
+def _turns(count: Array) -> list[Array]:
+    """Positions of all first reports, of all second ones, …"""
+    order = np.argsort(count, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(count[order])) + 1) if len(order) else []
