@@ -197,15 +197,17 @@ class SessionEnd(_Stateless):
         return np.asarray(np.minimum(close, time_ms + self.max_wait_ms))
 
     def state(self) -> dict[str, Array]:
-        """Chains by place, and which of them is the latest of its session."""
+        """Chains by place, which of them is the latest of its session, and the places to take."""
         latest = np.array([[s, c] for s, c in self._chain.items()], np.int64).reshape(-1, 2)
-        return {"last": self._last.copy(), "session": self._session.copy(), "latest": latest}
+        free = np.array(self._free, np.int64)
+        chains = {"last": self._last.copy(), "session": self._session.copy()}
+        return {**chains, "latest": latest, "free": free}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Take a ``state``."""
         self._last, self._session = state["last"].copy(), state["session"].copy()
         self._chain = {int(s): int(c) for s, c in state["latest"]}
-        self._free = np.flatnonzero(self._last == NEVER).tolist()[::-1]
+        self._free = state["free"].tolist()
 
 
 @dataclass(frozen=True)
