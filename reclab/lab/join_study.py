@@ -2,8 +2,8 @@
 
     join rate of a fixed window W   against   mean P(delay <= W - what passed before sending)
     dynamic rules: share of the fixed window's labels   against   share of its mean wait
-Laws and quiet times are learned from earlier days of the platform, and on Globo from the other
-half of the sessions. On Globo a request is the start of a session and its clicks are feedback.
+Quiet times are learned from earlier days of the platform, and on Globo from the other half of the
+sessions. On Globo a request is the start of a session and its clicks are feedback.
 
 Reference: chapter 2.3.1; datasets/README.md for Globo.
 Simplified: nothing is lost on the way here; the join itself is tested with losses elsewhere.
@@ -58,21 +58,28 @@ class Streams:
 
 @dataclass(frozen=True)
 class JoinRates:
-    """Join rates of fixed windows (k,): as the stream joined them, as the law allows, and the
-    part of the loss that comes later than the longest window. ``labels_lost`` (k,) reports."""
+    """Join rates of fixed windows (k,): ``measured`` as the stream joined them, ``ceiling`` as the
+    law of these very delays allows, ``predicted`` by the law of the past. ``labels_lost`` (k,)
+    reports; ``mean_wait_s`` (k,)."""
 
     name: str
     windows_min: Array
     measured: Array
     ceiling: Array
+    predicted: Array
     labels_lost: Array
     law: DelayLaw
     mean_wait_s: Array = field(repr=False)
 
     @property
     def worst_points(self) -> float:
-        """Largest distance between the two, in percentage points."""
+        """Largest distance of what was measured from the ceiling, in percentage points."""
         return float(100 * np.abs(self.measured - self.ceiling).max())
+
+    @property
+    def worst_predicted_points(self) -> float:
+        """The same from what the past predicts: other people, other days."""
+        return float(100 * np.abs(self.measured - self.predicted).max())
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,7 @@ def globo_streams(logs: LoadedLogs) -> Streams:
         halves.append((Table(shown).take(order), Table(told)))
     past, now = (match(*half, ("session_id",), CONFIG) for half in halves)
     none = np.zeros(len(past.row), np.int64), np.zeros(len(now.row), np.int64)
-    return Streams("globo", *halves[1], past, now, *none, parts=4)
+    return Streams("globo", *halves[1], past, now, *none, parts=6)
 
 
 def stream(streams: Streams, rule: CloseRule, step_ms: int = STEP_MS) -> SampleJoin:
@@ -185,9 +192,14 @@ def _part(table: Table, rows: slice) -> Table:
 
 
 def join_rates(streams: Streams, windows_min: Sequence[float] = WINDOWS_MIN) -> JoinRates:
-    """Measured by the stream, and allowed by the law of the past."""
-    good = (streams.past.row >= 0) & ~streams.past.early
-    law = DelayLaw.fit((streams.past.delay_ms - streams.past_before_ms)[good], streams.parts)
+    """Measured by the stream, allowed by the law, and predicted by the law of the past."""
+    law, past = (
+        DelayLaw.fit((both.delay_ms - before)[(both.row >= 0) & ~both.early], streams.parts)
+        for both, before in (
+            (streams.now, streams.before_ms),
+            (streams.past, streams.past_before_ms),
+        )
+    )
     windows = np.array([int(minutes * MINUTE_MS) for minutes in windows_min])
     reports = [stream(streams, FixedWindow(int(window))).report() for window in windows]
     return JoinRates(
@@ -195,6 +207,7 @@ def join_rates(streams: Streams, windows_min: Sequence[float] = WINDOWS_MIN) -> 
         np.asarray(windows_min, float),
         np.array([report.join_rate for report in reports]),
         law.ceiling(windows, streams.before_ms),
+        past.ceiling(windows, streams.before_ms),
         np.array([report.count["reports"] - report.count["on_time"] for report in reports]),
         law,
         np.array([report.mean_wait_s for report in reports]),
