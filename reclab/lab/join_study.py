@@ -21,13 +21,17 @@ from reclab.core.types import Array
 from reclab.datasets.report import LoadedLogs
 from reclab.offline_online.batch_join import Matched, closes, match
 from reclab.offline_online.delay_law import DelayLaw
+from reclab.offline_online.join_hazard import (
+    Hazard,
+    HazardConfig,
+    PricedWait,
+    PricedWaitConfig,
+)
 from reclab.offline_online.join_records import KINDS
 from reclab.offline_online.join_window import (
     MINUTE_MS,
     CloseRule,
     FixedWindow,
-    Hazard,
-    HazardConfig,
     SessionEnd,
     SessionEndConfig,
 )
@@ -35,6 +39,7 @@ from reclab.offline_online.sample_join import SampleJoin, SampleJoinConfig
 
 WINDOWS_MIN = (1, 2, 5, 10, 20, 30, 60, 120, 240)
 THRESHOLDS = (0.2, 0.1, 0.05, 0.03, 0.02, 0.015, 0.01, 0.007, 0.005, 0.003, 0.002, 0.001)
+PRICES_S = (600, 1_200, 2_400, 3_600, 4_800, 7_200, 10_800, 14_400, 21_600, 43_200)  # a label
 GAPS_MIN = (1, 2, 3, 5, 8, 12, 16)
 STEP_MS = 30_000  # arrivals of a micro-batch
 CONFIG = SampleJoinConfig(carry=())
@@ -85,7 +90,8 @@ class JoinRates:
 @dataclass(frozen=True)
 class Frontier:
     """Rules beside the fixed window (k,): ``labels`` and ``wait`` as shares of the fixed one's,
-    ``setting`` the threshold or the gap in minutes. ``fixed_rate``, ``fixed_wait_s``: its own."""
+    ``setting`` the threshold, seconds a label is worth, or minutes. ``fixed_rate`` and
+    ``fixed_wait_s``: the join rate and mean wait of the fixed window."""
 
     name: str
     rule: tuple[str, ...]
@@ -219,12 +225,19 @@ def frontier(
     window_ms: int = 20 * MINUTE_MS,
     thresholds: Sequence[float] = THRESHOLDS,
     gaps_min: Sequence[float] = GAPS_MIN,
+    prices_s: Sequence[float] = PRICES_S,
 ) -> Frontier:
-    """Hazard by threshold and session end by gap, beside the fixed window and shorter ones."""
+    """Hazard by threshold, priced wait by what a label is worth, session end by gap, beside the
+    fixed window and shorter ones."""
     past, rules = streams.past, list[tuple[str, float, Callable[[], CloseRule]]]()
 
     def hazard(threshold: float) -> CloseRule:
         rule = Hazard(HazardConfig(threshold=threshold, max_wait_ms=window_ms))
+        told = past.told
+        return rule.fit(past.shown["time_ms"], past.row, told["report_ms"], told["kind"])
+
+    def priced(label_s: float) -> CloseRule:
+        rule = PricedWait(PricedWaitConfig(label_s=label_s, max_wait_ms=window_ms))
         told = past.told
         return rule.fit(past.shown["time_ms"], past.row, told["report_ms"], told["kind"])
 
@@ -235,6 +248,7 @@ def frontier(
         return FixedWindow(int(minutes * MINUTE_MS))
 
     rules += [("Hazard", value, lambda value=value: hazard(value)) for value in thresholds]
+    rules += [("PricedWait", value, lambda value=value: priced(value)) for value in prices_s]
     rules += [("SessionEnd", value, lambda value=value: session_end(value)) for value in gaps_min]
     rules += [("FixedWindow", value, lambda value=value: shorter(value)) for value in gaps_min]
     fixed_labels, fixed_wait = _caught(streams.now, FixedWindow(window_ms))

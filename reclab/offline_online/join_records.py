@@ -85,7 +85,13 @@ def _faults(raw: Columns, names: tuple[str, ...], stamps: tuple[str, ...]) -> di
                 why[f"{name} is not a {'number' if name == 'value' else 'whole number'}"] = off
     for name, last in [*((stamp, LAST_MS) for stamp in stamps), ("kind", len(KINDS) - 1)]:
         column = raw.get(name)
-        if column is not None and len(column) and not 0 <= column.min() <= column.max() <= last:
+        if column is None or not len(column):
+            continue
+        if column.dtype == np.int64:  # one pass: below 0 is beyond everything when unsigned
+            inside = column.view(np.uint64).max() <= last
+        else:
+            inside = 0 <= column.min() <= column.max() <= last
+        if not inside:
             with np.errstate(invalid="ignore"):
                 off = ~((column >= 0) & (column <= last))
             why["unknown kind" if name == "kind" else f"{name} out of range"] = off

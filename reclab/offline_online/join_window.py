@@ -1,9 +1,9 @@
-"""Join window (拼接窗口): when a sample stops waiting for its labels. One contract, three rules.
+"""Join window (拼接窗口): when a sample stops waiting for its labels. One contract, four rules.
 
     FixedWindow   closes at t + W
     SessionEnd    closes at min(last request of the session + gap + slack, t + W)
-    Hazard        closes at min(r + q(state, age), t + W), r = the latest label or t, and q = the
-                  shortest quiet after which P(another label before t + W) <= threshold
+    Hazard        closes when another label has become unlikely          } join_hazard.py
+    PricedWait    closes when waiting costs more than the labels to come }
 
 A report is on time iff its stamp <= close. Every rule is a function of stamps alone, so a stream
 in any cuts and a batch over the whole log close at the same moments.
@@ -18,12 +18,11 @@ from typing import Protocol
 
 import numpy as np
 
-from reclab.core.errors import DataError, NotBuilt, check_float, check_int
+from reclab.core.errors import check_int
 from reclab.core.types import Array
 
 MINUTE_MS = 60_000
 LONGEST_MS = 30 * 24 * 60 * MINUTE_MS
-N_STATES, MANY = 1 << 10, 3  # states of Hazard: kinds so far and number of labels, 3 = or more
 NEVER = np.int64(1 << 62)
 
 
@@ -66,7 +65,7 @@ class CloseRule(Protocol):
         ...
 
 
-class _Stateless:
+class Stateless:
     """What rules share that remember nothing beside the rows."""
 
     needs: tuple[str, ...] = ()
@@ -103,7 +102,7 @@ class _Stateless:
 
 
 @dataclass(frozen=True)
-class FixedWindow(_Stateless):
+class FixedWindow(Stateless):
     """``max_wait_ms``: W (1 min - 4 h; the chapter's example is 20 min).
 
     >>> FixedWindow().opened(np.array([5]), {})[0].tolist()
@@ -132,7 +131,7 @@ class SessionEndConfig:
         check_int("SessionEndConfig.max_wait_ms", self.max_wait_ms, 1, LONGEST_MS, "1200000")
 
 
-class SessionEnd(_Stateless):
+class SessionEnd(Stateless):
     """A run of requests of a session without a gap is a chain; a row's mark is its chain."""
 
     def __init__(self, config: SessionEndConfig | None = None) -> None:
@@ -208,135 +207,3 @@ class SessionEnd(_Stateless):
         self._last, self._session = state["last"].copy(), state["session"].copy()
         self._chain = {int(s): int(c) for s, c in state["latest"]}
         self._free = state["free"].tolist()
-
-
-@dataclass(frozen=True)
-class HazardConfig:
-    """``threshold``: chance of another label at which a sample stops waiting (.001-.1);
-    ``max_wait_ms``: W; ``ages_ms``: edges between the ages that have quiet times of their own;
-    ``n_least``: fewest cases from which a quiet time is learned (30-1,000)."""
-
-    threshold: float = 0.01
-    max_wait_ms: int = 20 * MINUTE_MS
-    ages_ms: tuple[int, ...] = (15_000, 60_000, 150_000, 300_000, 600_000)
-    n_least: int = 50
-
-    def __post_init__(self) -> None:
-        check_float("HazardConfig.threshold", self.threshold, 0.0, 1.0, "0.01")
-        check_int("HazardConfig.max_wait_ms", self.max_wait_ms, 1, LONGEST_MS, "1200000")
-        check_int("HazardConfig.n_least", self.n_least, 1, 10**9, "50")
-        if list(self.ages_ms) != sorted(self.ages_ms):
-            raise DataError(f"HazardConfig.ages_ms must rise, got {self.ages_ms}")
-
-
-class Hazard(_Stateless):
-    """State of a row: which kinds have come and how many labels; its age at the latest of them.
-    ``fit`` on logs that are over; without enough cases of a state a row waits for W."""
-
-    on_label = True
-
-    def __init__(self, config: HazardConfig | None = None) -> None:
-        self.config = config or HazardConfig()
-        self.max_wait_ms = self.config.max_wait_ms
-        self._quiet_ms: Array | None = None  # (N_STATES, ages + 1)
-
-    def fit(self, time_ms: Array, row: Array, stamp_ms: Array, kind: Array) -> "Hazard":
-        """Learn quiet times from rows (n,) and their reports (m,): ``row`` -1 = of no row."""
-        wait = stamp_ms - time_ms[row]
-        inside = np.flatnonzero((row >= 0) & (wait >= 0) & (wait <= self.max_wait_ms))
-        order = inside[np.lexsort((stamp_ms[inside], row[inside]))]
-        row, age = row[order], wait[order]
-        labels, count = _so_far(row, np.int64(1) << kind[order].astype(np.int64))
-        n = len(time_ms)
-        # one case a row when it opens, and one a label: what came next, and how much later
-        following = np.full(len(row), NEVER, np.int64)
-        same = np.flatnonzero(row[1:] == row[:-1])
-        following[same] = age[same + 1] - age[same]
-        first = np.full(n, NEVER, np.int64)
-        begins = np.flatnonzero(np.diff(row, prepend=-1))
-        first[row[begins]] = age[begins]
-        cell = self._cell(np.append(np.zeros(n, np.int64), age),
-                          np.append(np.zeros(n, np.int64), labels),
-                          np.append(np.zeros(n, np.int64), count))  # fmt: skip
-        self._quiet_ms = self._quiet(cell, np.append(first, following))
-        return self
-
-    def _cell(self, age_ms: Array, labels: Array, count: Array) -> Array:
-        """(n,) state and age as one number."""
-        state = (labels * (MANY + 1) + np.minimum(count, MANY)) & (N_STATES - 1)
-        return np.asarray(state * (len(self.config.ages_ms) + 1)
-                          + np.searchsorted(self.config.ages_ms, age_ms, "right"))  # fmt: skip
-
-    def _quiet(self, cell: Array, gap_ms: Array) -> Array:
-        """Shortest quiet of each cell after which a next label is rarer than the threshold.
-
-        With gaps sorted, after the i-th of m gaps among n cases the chance is (m-i)/(n-i)."""
-        quiet = np.full(N_STATES * (len(self.config.ages_ms) + 1), self.max_wait_ms, np.int64)
-        order = np.lexsort((gap_ms, cell))
-        starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
-        for start, end in zip(starts, np.append(starts[1:], len(order)), strict=True):
-            gaps, n = gap_ms[order[start:end]], end - start
-            m = int(np.searchsorted(gaps, NEVER))
-            if n < self.config.n_least:
-                continue
-            gone = np.arange(m + 1)
-            low = (m - gone) <= self.config.threshold * np.maximum(n - gone, 1)
-            i = int(np.argmax(low))
-            quiet[cell[order[start]]] = gaps[i - 1] if i else 0
-        return quiet
-
-    def _after(self, stamp_ms: Array, time_ms: Array, labels: Array, count: Array) -> Array:
-        if self._quiet_ms is None:
-            raise NotBuilt("Hazard has no quiet times yet: call fit(...) on past logs")
-        quiet = self._quiet_ms[self._cell(stamp_ms - time_ms, labels, count)]
-        return np.asarray(np.minimum(stamp_ms + quiet, time_ms + self.max_wait_ms))
-
-    def opened(self, time_ms: Array, columns: Mapping[str, Array]) -> tuple[Array, Array]:
-        """Nothing has come, age 0."""
-        none = np.zeros(len(time_ms), np.int64)
-        return self._after(time_ms, time_ms, none, none), none
-
-    def told(self, stamp_ms: Array, time_ms: Array, labels: Array, count: Array) -> Array:
-        """Quiet counts from this label on."""
-        return self._after(stamp_ms, time_ms, labels.astype(np.int64), count.astype(np.int64))
-
-    def closes(
-        self, time_ms: Array, columns: Mapping[str, Array], row: Array, stamp_ms: Array, kind: Array
-    ) -> Array:
-        """The k-th reports of all rows at once, for k = 1, 2, …; one too late ends a row."""
-        close = self.opened(time_ms, columns)[0]
-        order = np.lexsort((stamp_ms, row))
-        row, stamp_ms = row[order], stamp_ms[order]
-        labels, count = _so_far(row, np.int64(1) << kind[order].astype(np.int64))
-        ended = np.zeros(len(time_ms), bool)
-        for turn in _turns(count):
-            at, stamp = row[turn], stamp_ms[turn]
-            ended[at] |= stamp > close[at]
-            turn = turn[~ended[at]]
-            at, stamp = row[turn], stamp_ms[turn]
-            close[at] = self._after(stamp, time_ms[at], labels[turn], count[turn])
-        return close
-
-    def state(self) -> dict[str, Array]:
-        """The quiet times, so that a restart goes on by the same law."""
-        return {} if self._quiet_ms is None else {"quiet_ms": self._quiet_ms}
-
-    def restore(self, state: Mapping[str, Array]) -> None:
-        """Take a ``state``."""
-        self._quiet_ms = state.get("quiet_ms")
-
-
-def _so_far(row: Array, bits: Array) -> tuple[Array, Array]:
-    """Of reports sorted by row: bits of the row's reports up to each, and how many they are."""
-    begins = np.flatnonzero(np.diff(row, prepend=-1))
-    count = np.arange(len(row)) - np.repeat(begins, np.diff(begins, append=len(row))) + 1
-    labels = bits.copy()
-    for turn in _turns(count)[1:]:
-        labels[turn] |= labels[turn - 1]
-    return labels, count
-
-
-def _turns(count: Array) -> list[Array]:
-    """Positions of all first reports, of all second ones, …"""
-    order = np.argsort(count, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(count[order])) + 1) if len(order) else []

@@ -78,7 +78,7 @@ class KeyedRing:
 
     def _find(self, a: Array, b: Array, first: Array, second: Array) -> Array:
         at = self._slots.take(first)
-        missing = np.flatnonzero(~self._holds(at, a, b))
+        missing = (~self._holds(at, a, b)).nonzero()[0]
         if len(missing):
             then = self._slots.take(second.take(missing))
             there = self._holds(then, a.take(missing), b.take(missing))
@@ -104,7 +104,7 @@ class KeyedRing:
         first, second = self._two_slots(a, b)
         at = self._find(a, b, first, second)
         fresh = at < 0
-        new = np.flatnonzero(fresh)
+        new = fresh.nonzero()[0]
         if len(new) < len(a):
             a, b, first, second = a[new], b[new], first[new], second[new]
         place = np.arange(self.head, self.head + len(new)) & (self.capacity - 1)
@@ -119,14 +119,15 @@ class KeyedRing:
         """Give the rows at ``place`` their slots: (n,) positions and which were not twins."""
         at, left, fresh = place.copy(), np.arange(len(place)), np.ones(len(place), bool)
         for slot in (first, second):
-            wanted, mine = slot[left], place[left]
-            free = self._own[self._slots[wanted]] != wanted
+            wanted, mine = slot.take(left), place.take(left)
+            free = (self._own.take(self._slots.take(wanted)) != wanted).nonzero()[0]
             # backwards, so that of twins in one batch the first one stays
-            self._slots[wanted[free][::-1]] = mine[free][::-1]
-            holder = self._slots[wanted]
+            free = free[::-1]
+            self._slots[wanted.take(free)] = mine.take(free)
+            holder = self._slots.take(wanted)
             won = holder == mine
             self._own[mine[won]] = wanted[won]
-            lost = np.flatnonzero(~won)
+            lost = (~won).nonzero()[0]
             left, holder = left[lost], holder[lost].astype(np.int64)
             twin = self._holds(holder, a[left], b[left])
             at[left[twin]], fresh[left[twin]] = holder[twin], False
@@ -177,6 +178,8 @@ class KeyedRing:
 
     def drop(self, n: int) -> None:
         """Forget the ``n`` oldest rows."""
+        if not n:
+            return
         at = np.arange(self.tail, self.tail + n) & (self.capacity - 1)
         spilled = at[self._own[at] == SPILLED]
         if len(spilled):

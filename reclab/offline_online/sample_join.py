@@ -234,7 +234,7 @@ class SampleJoin:
         """Give out the rows whose close has passed, and forget what no record can ask for."""
         rows = self._rows
         due = [part < now for part in rows.parts("close_ms", self._open_from)]
-        places = (np.flatnonzero(np.concatenate(due)) + self._open_from) & (rows.capacity - 1)
+        places = (np.concatenate(due).nonzero()[0] + self._open_from) & (rows.capacity - 1)
         alive = rows.alive(places)
         at = places[alive]
         close = rows["close_ms"][at]
@@ -333,7 +333,7 @@ def _some(rows: Columns, which: Array) -> Table:
 def _ripe(rows: Columns, stamp: str, now: int) -> tuple[Columns, Columns]:
     """Rows stamped before ``now`` in order of their stamps, and the others."""
     stamps = rows[stamp]
-    if np.any(stamps[1:] < stamps[:-1]):
+    if (stamps[1:] < stamps[:-1]).any():
         order = np.argsort(stamps, kind="stable")
         rows = {name: column[order] for name, column in rows.items()}
     n = int(rows[stamp].searchsorted(now))

@@ -45,9 +45,10 @@ def test_the_stream_counts_what_the_logs_say(platform: Streams):
 
 
 def test_waiting_longer_never_loses_labels(platform: Streams):
-    front = frontier(platform, thresholds=(0.1, 0.01), gaps_min=(2, 8))
-    assert front.rule == ("Hazard",) * 2 + ("SessionEnd",) * 2 + ("FixedWindow",) * 2
-    for rows in (slice(0, 2), slice(2, 4), slice(4, 6)):
+    front = frontier(platform, thresholds=(0.1, 0.01), gaps_min=(2, 8), prices_s=(600, 7200))
+    names = ("Hazard", "PricedWait", "SessionEnd", "FixedWindow")
+    assert front.rule == tuple(name for name in names for _ in range(2))
+    for rows in (slice(i, i + 2) for i in (0, 2, 4, 6)):
         assert (np.diff(front.labels[rows]) >= 0).all() and (np.diff(front.wait[rows]) > 0).all()
     assert (front.labels <= 1).all() and (front.wait <= 1).all()
     assert front.cheapest(1.1) == ("FixedWindow", 20.0, 1.0, 1.0)
@@ -67,5 +68,5 @@ def test_globo_s_clicks_join_as_their_lateness_allows():
         pytest.skip("shared data 'globo' is absent (set RECLAB_SHARED)")
     streams = globo_streams(load(folder))
     assert join_rates(streams).worst_points <= 0.5
-    front: Frontier = frontier(streams, thresholds=(0.05, 0.01), gaps_min=(16,))
-    assert front.labels[1] >= 0.99 and front.wait[1] < 0.8
+    front: Frontier = frontier(streams, thresholds=(0.01,), gaps_min=(16,), prices_s=(7200,))
+    assert (front.labels[:2] >= 0.99).all() and front.wait[1] < front.wait[0] < 0.75

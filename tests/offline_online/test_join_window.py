@@ -5,10 +5,9 @@ import pytest
 
 from reclab.core.errors import ConfigError, DataError, NotBuilt
 from reclab.offline_online.delay_law import DelayLaw
+from reclab.offline_online.join_hazard import Hazard, HazardConfig, PricedWait, PricedWaitConfig
 from reclab.offline_online.join_window import (
     FixedWindow,
-    Hazard,
-    HazardConfig,
     SessionEnd,
     SessionEndConfig,
 )
@@ -82,6 +81,29 @@ def test_hazard_s_quiet_is_the_shortest_that_keeps_the_chance_low():
     assert later(quiet) <= 0.02 < later(quiet - 1)
 
 
+@pytest.mark.parametrize("price_ms", [50, 500, 5000])
+def test_priced_wait_costs_least_of_all_waits(price_ms: int):
+    chance = np.random.default_rng(3)
+    n, longest = 500, 400
+    delay = chance.choice([5, 20, 90, 300, 390], n) + chance.integers(0, 9, n)
+    came = chance.random(n) < 0.4
+    config = PricedWaitConfig(
+        max_wait_ms=longest, ages_ms=(10**6,), n_least=10, label_s=price_ms / 1000
+    )
+    rule = PricedWait(config)
+    rule.fit(np.zeros(n, np.int64), np.flatnonzero(came), delay[came], np.zeros(came.sum(), int))
+    quiet = whole(rule, [0])[0]
+
+    def cost(q: int) -> int:
+        met = came & (delay <= q)
+        lost = came & (delay > q) & (delay <= longest)
+        return int(np.where(met, delay, q).sum() + price_ms * lost.sum())
+
+    assert cost(quiet) == min(cost(q) for q in range(longest + 1))
+    soon = min(quiet, 3)
+    assert whole(rule, [0], row=[0], stamp=[soon], kind=[0]) == [soon], "no second label comes"
+
+
 def test_hazard_asks_to_be_fitted():
     with pytest.raises(NotBuilt, match="fit"):
         whole(Hazard(), [0])
@@ -94,6 +116,8 @@ def test_settings_out_of_range_say_what_is_good():
         lambda: SessionEndConfig(slack_ms=-1),
         lambda: HazardConfig(threshold=float("nan")),
         lambda: HazardConfig(max_wait_ms=1 << 60),
+        lambda: PricedWaitConfig(label_s=-1.0),
+        lambda: PricedWaitConfig(rounds=0),
     ):
         with pytest.raises(ConfigError, match="typical"):
             wrong()

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from reclab.core.errors import ConfigError, DataError
 from reclab.core.tables import Table
 from reclab.offline_online.batch_join import batch_join
+from reclab.offline_online.join_hazard import Hazard, HazardConfig, PricedWait, PricedWaitConfig
 from reclab.offline_online.join_records import KINDS, is_label
 from reclab.offline_online.join_window import (
     FixedWindow,
-    Hazard,
-    HazardConfig,
     SessionEnd,
     SessionEndConfig,
 )
@@ -42,7 +41,16 @@ def session_end() -> SessionEnd:
     return SessionEnd(SessionEndConfig(gap_ms=200, slack_ms=30, max_wait_ms=W))
 
 
-RULES: list[Callable[[], Any]] = [lambda: FixedWindow(W), session_end, hazard]
+def priced_wait() -> PricedWait:
+    """Learned like the other."""
+    chance = np.random.default_rng(6)
+    row, stamp = chance.integers(0, 400, 900), chance.exponential(150, 900).astype(np.int64)
+    config = PricedWaitConfig(max_wait_ms=W, ages_ms=(50, 200), n_least=20, label_s=0.5)
+    kind = chance.integers(0, 3, 900)
+    return PricedWait(config).fit(np.zeros(400, np.int64), row, stamp, kind)
+
+
+RULES: list[Callable[[], Any]] = [lambda: FixedWindow(W), session_end, hazard, priced_wait]
 
 
 def case(seed: int, n: int = 300, doubles: bool = True) -> tuple[Columns, Columns]:
