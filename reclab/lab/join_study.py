@@ -9,7 +9,7 @@ Reference: chapter 2.3.1; datasets/README.md for Globo.
 Simplified: nothing is lost on the way here; the join itself is tested with losses elsewhere.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -128,7 +128,7 @@ def platform_streams(logs: Logs, day: int | None = None, kinds: Sequence[str] = 
         matched.append(_only(whole, chosen))
         before.append(sent[chosen])
     told = told.take(np.isin(told["kind"], [KINDS.index(kind) for kind in kinds]))
-    return Streams("platform", shown, told, *matched, *before, parts=2)
+    return Streams("platform", shown, told, matched[0], matched[1], before[0], before[1], parts=2)
 
 
 def _days(logs: Logs, first: int, n: int) -> tuple[Table, Table]:
@@ -229,7 +229,7 @@ def frontier(
 ) -> Frontier:
     """Hazard by threshold, priced wait by what a label is worth, session end by gap, beside the
     fixed window and shorter ones."""
-    past, rules = streams.past, list[tuple[str, float, Callable[[], CloseRule]]]()
+    past = streams.past
 
     def hazard(threshold: float) -> CloseRule:
         rule = Hazard(HazardConfig(threshold=threshold, max_wait_ms=window_ms))
@@ -247,12 +247,15 @@ def frontier(
     def shorter(minutes: float) -> CloseRule:
         return FixedWindow(int(minutes * MINUTE_MS))
 
-    rules += [("Hazard", value, lambda value=value: hazard(value)) for value in thresholds]
-    rules += [("PricedWait", value, lambda value=value: priced(value)) for value in prices_s]
-    rules += [("SessionEnd", value, lambda value=value: session_end(value)) for value in gaps_min]
-    rules += [("FixedWindow", value, lambda value=value: shorter(value)) for value in gaps_min]
+    makers = (
+        ("Hazard", hazard, thresholds),
+        ("PricedWait", priced, prices_s),
+        ("SessionEnd", session_end, gaps_min),
+        ("FixedWindow", shorter, gaps_min),
+    )
+    rules = [(name, value, make) for name, make, values in makers for value in values]
     fixed_labels, fixed_wait = _caught(streams.now, FixedWindow(window_ms))
-    caught = np.array([_caught(streams.now, make()) for _, _, make in rules])
+    caught = np.array([_caught(streams.now, make(value)) for _, value, make in rules])
     return Frontier(
         streams.name,
         tuple(name for name, _, _ in rules),

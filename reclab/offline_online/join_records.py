@@ -84,9 +84,9 @@ def _faults(raw: Columns, names: tuple[str, ...], stamps: tuple[str, ...]) -> di
             if off.any():
                 why[f"{name} is not a {'number' if name == 'value' else 'whole number'}"] = off
     for name, last in [*((stamp, LAST_MS) for stamp in stamps), ("kind", len(KINDS) - 1)]:
-        column = raw.get(name)
-        if column is None or not len(column):
+        if name not in raw or not len(raw[name]):
             continue
+        column = raw[name]
         if column.dtype == np.int64:  # one pass: below 0 is beyond everything when unsigned
             inside = column.view(np.uint64).max() <= last
         else:

@@ -27,12 +27,22 @@ NEVER = np.int64(1 << 62)
 
 
 class CloseRule(Protocol):
-    """``max_wait_ms``: no sample waits longer. ``needs``: impression columns the rule reads.
-    ``on_label``: whether labels move the close. All stamps in ms, int64."""
+    """When samples close. All stamps in ms, int64."""
 
-    max_wait_ms: int
-    needs: tuple[str, ...]
-    on_label: bool
+    @property
+    def max_wait_ms(self) -> int:
+        """No sample waits longer."""
+        ...
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Impression columns that the rule reads."""
+        ...
+
+    @property
+    def on_label(self) -> bool:
+        """Whether labels move the close."""
+        ...
 
     def opened(self, time_ms: Array, columns: Mapping[str, Array]) -> tuple[Array, Array]:
         """Of new rows in order of time: (n,) close so far, and (n,) a mark to renew it by."""

@@ -88,7 +88,7 @@ class KeyedRing:
                 lost = lost[self._spills.take(first.take(lost)) > 0]
                 pairs = zip(a[lost].tolist(), b[lost].tolist(), strict=True)
                 at[lost] = [self._spilled.get(pair, -1) for pair in pairs]
-        return at.astype(np.int64)
+        return np.asarray(at, np.int64)
 
     def _holds(self, at: Array, a: Array, b: Array) -> Array:
         same = self._columns["a"].take(at) == a
@@ -135,12 +135,12 @@ class KeyedRing:
             if not len(left):
                 return at, fresh
         for row in left.tolist():
-            mine = int(place[row])
-            at[row] = self._spilled.setdefault((int(a[row]), int(b[row])), mine)
-            fresh[row] = at[row] == mine
-            self._own[mine] = SPILLED if fresh[row] else DEAD
+            mine_at = int(place[row])
+            at[row] = self._spilled.setdefault((int(a[row]), int(b[row])), mine_at)
+            fresh[row] = at[row] == mine_at
+            self._own[mine_at] = SPILLED if fresh[row] else DEAD
             if fresh[row]:
-                self._count(first[row], 1)
+                self._count(int(first[row]), 1)
         return at, fresh
 
     def _count(self, slot: int, by: int) -> None:

@@ -77,7 +77,7 @@ class SampleJoin:
     def __init__(
         self, rule: CloseRule | None = None, config: SampleJoinConfig | None = None
     ) -> None:
-        self.rule: CloseRule = rule or FixedWindow()
+        self.rule: CloseRule = FixedWindow() if rule is None else rule
         self.config = config or SampleJoinConfig()
         columns = ("req_id", "video_id", "time_ms", *self.config.carry, *self.rule.needs)
         self._shown_columns = tuple(dict.fromkeys(columns))
@@ -228,7 +228,7 @@ class SampleJoin:
         np.maximum.at(rows["watch_sec"], at[some], value[some].astype(np.float32))
         some = kind == PAY
         np.add.at(rows["pay_amount"], at[some], value[some])
-        return good
+        return np.asarray(good)
 
     def _close(self, now: int) -> Table:
         """Give out the rows whose close has passed, and forget what no record can ask for."""
@@ -253,7 +253,7 @@ class SampleJoin:
         """Rows and event ids so old that a record of theirs would be late by its stamp alone."""
         horizon = now - self.rule.max_wait_ms - self.config.remember_ms
         rows, events = self._rows, self._events
-        self._open_from += rows.leading("close_ms", self._open_from, rows.head, CLOSED)
+        self._open_from += rows.leading("close_ms", self._open_from, rows.head, int(CLOSED))
         rows.drop(rows.leading("time_ms", rows.tail, self._open_from, horizon, below=True))
         events.drop(events.leading("report_ms", events.tail, events.head, horizon, below=True))
 
@@ -316,7 +316,8 @@ class SampleJoin:
         self._shown, self._told = part("shown"), part("told")
         self.rule.restore(part("rule"))
         counts = dict(zip(COUNTERS, arrays["count"].tolist(), strict=True))
-        self._report = JoinReport(counts, *part("delay").values())
+        delay = part("delay")
+        self._report = JoinReport(counts, delay["on_time"], delay["late"])
         self._newest, self._watermark, self._open_from = arrays["at"].tolist()
         return self
 
