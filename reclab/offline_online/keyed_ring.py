@@ -88,7 +88,8 @@ class KeyedRing:
                 lost = lost[self._spills.take(first.take(lost)) > 0]
                 pairs = zip(a[lost].tolist(), b[lost].tolist(), strict=True)
                 at[lost] = [self._spilled.get(pair, -1) for pair in pairs]
-        return np.asarray(at, np.int64)
+        found: Array = at.astype(np.int64)
+        return found
 
     def _holds(self, at: Array, a: Array, b: Array) -> Array:
         same = self._columns["a"].take(at) == a
