@@ -88,14 +88,13 @@ class KeyedRing:
                 lost = lost[self._spills.take(first.take(lost)) > 0]
                 pairs = zip(a[lost].tolist(), b[lost].tolist(), strict=True)
                 at[lost] = [self._spilled.get(pair, -1) for pair in pairs]
-        found: Array = at.astype(np.int64)
-        return found
+        return at.astype(np.int64)
 
     def _holds(self, at: Array, a: Array, b: Array) -> Array:
         same = self._columns["a"].take(at) == a
         same &= self._columns["b"].take(at) == b
         same &= self._own.take(at) != DEAD
-        return same
+        return np.asarray(same)
 
     def add(self, a: Array, b: Array) -> tuple[Array, Array]:
         """Rows for the keys that are new: (n,) positions, and (n,) bool which are new. A key that
