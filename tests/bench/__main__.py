@@ -25,6 +25,7 @@ BENCHES = {
     "allocation": "pages and days of blending beside HiGHS, and what bids earn (minutes)",
     "dcaf": "the price of computing beside HiGHS, up to a million requests",
     "surge": "degradation policies in a surge, a day, real traces; the load model beside a queue",
+    "join": "the sample join beside a dictionary with a heap: 1,000,000 impressions (minutes)",
     "router": "200 concurrent pages on real processes: faults, recovery; overhead in one process",
     "gateway": "tracking events over HTTP into the log: events/s, p99, killed consumers",
     "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",
