@@ -28,6 +28,10 @@ add_labels(
         "step answers": ("waiting for answers", "等待应答"),
         "step check": ("check", "结果校验"),
         "step blend": ("blend", "混排"),
+        "step candidates": ("to the blending service", "送入混排服务"),
+        "step calibration": ("calibration", "校准"),
+        "step value": ("value", "统一价值"),
+        "step allocation": ("allocation", "分配"),
         "short_video": ("short video", "短视频"),
         "image_text": ("image-text", "图文"),
     }
