@@ -37,6 +37,7 @@ from reclab.core.clock import HOUR_MS
 from reclab.core.errors import DataError
 from reclab.core.types import Array, Candidates
 from reclab.lab.blending_pool import Pool, Served, rules_of, serve
+from reclab.lab.quota_day import QuotaDay
 from reclab.learn.lesson_01.calibrate import ShownCards, claimed
 from reclab.learn.lesson_01.overbidder import Sell
 
@@ -188,7 +189,11 @@ class OwnPrices(DualPrices):
 
 
 def priced_day_with(
-    function: Step | None, pool: Pool, quotas: Quotas = QUOTAS, days: int = 2, load: int = 2
+    function: Step | None,
+    pool: Pool | QuotaDay,
+    quotas: Quotas = QUOTAS,
+    days: int = 2,
+    load: int = 2,
 ) -> Account:
     """The last of ``days`` served at prices that the reader's step moves (None = ours), each day
     from the mean prices of the one before. Budgets are left out: the quotas are what is priced."""

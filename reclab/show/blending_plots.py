@@ -89,7 +89,8 @@ def front(points: Mapping[str, Point]) -> Plot:
             dots = go.Scatter(
                 x=np.float32([p.money for p in mine.values()]),
                 y=np.float32([getattr(p, field) for p in mine.values()]),
-                mode="markers", marker=marker, name=label(family), text=[*mine],
+                mode="markers", marker=marker, name=label(family),
+                text=None if column else [*mine],
                 legendgroup=family, showlegend=column == 0,
             )  # fmt: skip
             fig.add_trace(dots, row=1, col=column + 1)
@@ -124,12 +125,13 @@ def fairness(found: Mapping[str, Fairness]) -> Plot:
     none = found["none"]
     fig = panels(
         ["Who is seen", "What it costs"], ["", ""],
-        ["share of exposures", "against no protection"], height=350,
+        ["share of exposures; Gini", "against no protection"], height=350,
     )  # fmt: skip
     names = [label(name) for name in found]
     bars = {
         "long tail of creators": (1, [f.tail for f in found.values()]),
         "smallest business": (1, [f.smallest for f in found.values()]),
+        "Gini of creators": (1, [f.gini for f in found.values()]),
         "minutes": (2, [f.minutes / none.minutes - 1 for f in found.values()]),
         "money": (2, [f.money / none.money - 1 for f in found.values()]),
         "return": (2, [f.back / none.back - 1 for f in found.values()]),

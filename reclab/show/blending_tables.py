@@ -14,10 +14,10 @@ from reclab.show.labels import label, text_table
 
 
 def scores_table(pool: Pool) -> str:
-    """What each business says of its cards: median and largest score; and what that is worth:
-    median probability of its own event, median value, and largest."""
+    """What each business says of its cards, median and largest score; and what that is worth to the
+    platform, median and largest."""
     c = pool.candidates
-    rows = [("", "median score", "largest", "median p", "median value", "largest")]
+    rows = [("", "median score", "largest", "median worth", "largest")]
     for code, name in enumerate(BUSINESSES):
         mine = c["business"] == code
         score, value = c["score"][mine], c["value"][mine]
@@ -26,7 +26,6 @@ def scores_table(pool: Pool) -> str:
                 label(name),
                 f"{np.median(score):,.1f}",
                 f"{score.max():,.1f}",
-                f"{np.median(c['p'][mine]):.2f}",
                 f"{np.median(value):.2f}",
                 f"{value.max():.1f}",
             )

@@ -22,7 +22,7 @@ from reclab.show.labels import label
 BUSINESSES = ("short video", "live", "product", "ad", "image-text", "campaign")
 # White words on each reach 4.5 : 1; each itself reaches 3 : 1 on Lab's dark #111.
 COLOURS = ("#0072B2", "#B8471B", "#007A5A", "#756700", "#A8417D", "#9A5B00")
-_SHOWN = ("rank_score", "score", *TARGETS)
+_SHOWN = ("rank_score", "score", "p", "value", *TARGETS)
 
 
 @dataclass(frozen=True)

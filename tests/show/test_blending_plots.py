@@ -34,8 +34,8 @@ def test_resources_stack_to_one_and_price_a_card():
 def test_fairness_costs_are_against_no_protection():
     none, both = (Fairness(0.3, 0.8, 0.02, m, 6.0, 0.7) for m in (40.0, 38.0))
     fig = plots.fairness({"none": none, "both": both})
-    assert [len(bars.x) for bars in fig.data] == [2] * 5
-    assert fig.data[2].y[1] == pytest.approx(-0.05) and fig.data[3].y[1] == 0
+    assert [len(bars.x) for bars in fig.data] == [2] * 6
+    assert fig.data[3].y[1] == pytest.approx(-0.05) and fig.data[4].y[1] == 0
 
 
 def test_the_front_has_a_dot_a_setting_and_fills_those_that_nobody_beats():

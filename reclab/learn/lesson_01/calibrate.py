@@ -248,7 +248,7 @@ TASK = Task(
     asked="Write calibrate(score, label, new): scores (n,) of cards that were shown, label (n,) 1 "
     "where the event came, new (m,) scores of cards not yet shown. Return (m,) probabilities. Some "
     "scores are no probabilities at all, some are claimed ones that are too sure. On cards it has "
-    f"not seen its calibration error may be a quarter and {SLACK:g} above our curve's, and at most "
+    f"not seen its calibration error may be 1.25 times our curve's, plus {SLACK:g}; at most "
     f"{ORDER:g} of AUC may be lost. Check with ex.check(calibrate, cards).",
     starter="def calibrate(score, label, new):\n"
     '    """(n,) scores, (n,) 0 or 1, (m,) new scores -> (m,) probabilities."""\n    ...',

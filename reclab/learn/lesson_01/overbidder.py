@@ -245,7 +245,7 @@ TASK = Task(
     title="Find the one who bids above worth",
     asked="The books show a day of six advertisers in the same auctions, once under VCG and once "
     "where each pays its own bid: mean bid, exposures won, price of an exposure, profit (worth "
-    "less payment, of all exposures). One of them bids a multiple of what an exposure is worth to "
+    "less payment, of all exposures). One of them bids above what an exposure is worth to "
     "it. Give answer = (name, how many times its worth it bids). Check with ex.check(answer, "
     "books).",
     starter="answer = None  # (name, how many times its worth it bids)",

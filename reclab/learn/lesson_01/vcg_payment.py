@@ -187,7 +187,8 @@ TASK = Task(
     "falling. The cards take the slots by worth + bid, best first, ties to the first. Return (n,) "
     "expected payments: for each slot s from its own down, (w_s - w_s+1) times the least bid that "
     "would take slot s from the others, never below 0. Organic cards and those without a slot pay "
-    "0; a slot that nobody else would take costs 0.",
+    "0; a slot that nobody else would take costs 0. Two slots of weights 1 and .5, worths 0, bids "
+    "5, 4 and 2: the first pays .5 * 4 + .5 * 2 = 3, the second .5 * 2 = 1.",
     starter="def vcg_payment(worth, bid, weights):\n"
     '    """(n,) worths, (n,) bids, NaN = organic, (k,) weights -> (n,) payments."""\n    ...',
     judge=Probe(
