@@ -1,7 +1,7 @@
-"""``python -m reclab.blending.serve NAME --factory MODULE:FUNCTION --port N``: one business as a
-server process of its own.
+"""``python -m reclab.blending.serve NAME --port N``: one business as a server process of its own.
 
-The factory is called with the name and returns the business. When the server answers it prints
+``--factory MODULE:FUNCTION`` names who is called with the name and returns the business; without it
+that is the lab's, over the platform of ``RECLAB_SCALE``. When the server answers it prints
 ``ready NAME PORT``; it leaves on SIGTERM, and with ``--owned`` also when its standard input ends,
 which it does when the process that started it dies, however it dies.
 
@@ -25,6 +25,7 @@ from reclab.blending.contract import Business
 from reclab.blending.rpc import OPTIONS, Servicer
 from reclab.core.errors import ConfigError, check_int
 
+LAB = "reclab.lab.blending:open_business"  # by name only: this package knows nothing of the lab
 GRACE_S = 0.2  # for calls under way when the server is asked to leave
 
 
@@ -63,7 +64,7 @@ def main() -> None:
     """Serve until told to leave."""
     parser = argparse.ArgumentParser("reclab.blending.serve", description=__doc__)
     parser.add_argument("name", help="the business, as the factory knows it")
-    parser.add_argument("--factory", required=True, help="module:function, called with the name")
+    parser.add_argument("--factory", default=LAB, help=f"module:function (default {LAB})")
     parser.add_argument("--port", type=int, default=0, help="0 = a free one (default)")
     parser.add_argument("--workers", type=int, default=4, help="calls at once (default 4)")
     parser.add_argument("--owned", action="store_true", help="leave when standard input ends")

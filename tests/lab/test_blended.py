@@ -11,8 +11,10 @@ from reclab.blending.contract import Offers
 from reclab.blending.currency import Currency
 from reclab.blending.page import LONGEST
 from reclab.blending.router import RouterConfig
+from reclab.blending.serve import LAB, load_factory
 from reclab.core.types import Candidates
 from reclab.lab.blended import blended_router, blending_service, kept_beliefs
+from reclab.lab.blending import open_business
 from reclab.lab.blending_pool import rules_of
 from reclab.lab.blending_values import learn_values, united
 from reclab.lab.page_truth import drawn_clicks
@@ -195,3 +197,7 @@ def test_ads_that_users_click_are_charged(lab, router):
 def test_the_boxes_of_the_router_are_those_that_its_traces_count(lab, router):
     _, trace = router.recommend(lab.requests(1)[0])
     assert [box.name for box in router.boxes] == [stage.name for stage in trace.steps.stages]
+
+
+def test_a_server_without_a_factory_opens_the_labs_business():
+    assert load_factory(LAB) is open_business
