@@ -1,6 +1,8 @@
 """What several test folders share."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,10 +27,20 @@ FIRST = (
 when the browser's visits, which run the same cells, have built what they keep in the cache."""
 
 
+ALONE = (
+    "from reclab.lab import open_lab; from reclab.lab.action_values import action_costs; "
+    "action_costs(open_lab('laptop'))"
+)
+"""What lesson 04 says of a surge rests on what actions cost, measured while nothing else runs."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Processes that share the cores, and all that they start, take one thread each."""
+    """Processes that share the cores, and all that they start, take one thread each; what has to be
+    measured alone is, before they begin."""
     if config.getoption("numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+        if not hasattr(config, "workerinput"):
+            subprocess.run([sys.executable, "-c", ALONE], check=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

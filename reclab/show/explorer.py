@@ -211,6 +211,7 @@ class Explorer:
         plots: w.Widget = self.figure
         if side := self.beside():
             wide = w.VBox([self.figure], layout=w.Layout(flex="1 1 560px", min_width="0"))
+            wide.add_class("reclab-beside")
             plots = w.HBox([wide, side], layout=w.Layout(flex_flow="row wrap"))
         parts = [head, arrange(list(self.knobs.values())), line, self._message, plots]
         places = {knob.widget.description: knob.places for knob in self.knobs.values()}

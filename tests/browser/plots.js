@@ -28,7 +28,8 @@
       plots_in_output: plot.closest('.jp-OutputArea').querySelectorAll('.js-plotly-plot').length,
       width: svg ? svg.getBoundingClientRect().width : 0,
       height: svg ? svg.getBoundingClientRect().height : 0,
-      box: plot.closest('.jp-OutputArea-output').clientWidth,
+      // what stands beside an explorer's plot has its place too
+      box: (plot.closest('.reclab-beside') || plot.closest('.jp-OutputArea-output')).clientWidth,
       marks: plot.querySelectorAll('.trace path, .points path, .point path').length,
       words: texts.map(text => text.textContent),
       contrast: ratios.length ? Math.min(...ratios) : 0,

@@ -9,6 +9,7 @@ from reclab.lab.blending import Fairness, Point, Slots
 from reclab.lab.blending_days import Days
 from reclab.lab.blending_pool import make_pool
 from reclab.show import blending_plots as plots
+from reclab.show.labels import label
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_days_are_a_line_and_a_band_over_seeds():
     fig = plots.days(found)
     assert len(fig.data) == 2 * 3 * 2
     priced, other = fig.data[1], fig.data[3]
-    assert (np.array(priced.y) == 1.0).all() and priced.name == "priced" != other.name
+    assert (np.array(priced.y) == 1.0).all() and priced.name == label("priced") != other.name
 
 
 def test_calibration_draws_what_was_said_of_cards_that_were_shown(lab, pool):
