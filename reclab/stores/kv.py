@@ -6,7 +6,7 @@ argument, or RECLAB_REDIS_URL) they share a server, and a namespace before every
 apart: a private one unless you name one, in which every key is forgotten after a day.
 Reference: chapter 2.3.1 (labels, features), 2.4 (degradation cache), 2.5 (D_u): all live here.
 
-Simplified: industry shards the keys over a Redis Cluster and replicates each shard.
+Simplified: industry replicates every shard; by the address of a cluster the keys are sharded here.
 """
 
 import os
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -37,6 +37,14 @@ from reclab.stores.redis_server import (
 
 __all__ = ["KV", "KVConfig", "StoreDown", "pack", "unpack"]
 
+CLUSTER = "redis+cluster://"  # one node of a Redis Cluster: the client learns of the others
+BROKEN = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.RedisClusterException,  # no node of a cluster answers
+    ConnectionError,
+    TimeoutError,
+)
 Value = bytes | str | int | float | bool | Array
 DAY_S = 86_400
 
@@ -112,8 +120,9 @@ class KVConfig:
 class KV:
     """A store of named values; ``.redis`` is the client, for what this class does not offer.
 
-    ``url``: redis://HOST:PORT/DB, rediss://… or unix://PATH; None = RECLAB_REDIS_URL, else a
-    server of our own. Raises ``StoreDown`` when the server does not answer.
+    ``url``: redis://HOST:PORT/DB, rediss://…, unix://PATH, or redis+cluster://HOST:PORT for a Redis
+    Cluster by one of its nodes; None = RECLAB_REDIS_URL, else a server of our own. Raises
+    ``StoreDown`` when the server does not answer.
     """
 
     def __init__(
@@ -139,24 +148,22 @@ class KV:
             self._server = own_server(self.config.folder)
             self.address, self.redis = self._server.address, self._server.client()
         else:
+            self.address = _without_password(self._url)
             try:
-                pool = redis.BlockingConnectionPool.from_url(
-                    self._url,
-                    max_connections=CONNECTIONS,
-                    timeout=WAIT_S,
-                    socket_timeout=self.config.timeout_s,
-                    socket_connect_timeout=self.config.timeout_s,
-                    retry=Retry(NoBackoff(), 1),
-                )
-                self.redis = redis.Redis.from_pool(pool)
+                with self.answering():
+                    self.redis = _client(self._url, self.config.timeout_s)
             except ValueError as error:
                 good = "redis://localhost:6379/0"
                 raise ConfigError(
                     f"{self._url!r} is not a Redis address ({error}): {good}"
                 ) from error
-            self.address = _without_password(self._url)
         with self.answering():
             self.redis.ping()
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether the keys are spread over a Redis Cluster: one command then asks one slot."""
+        return isinstance(self.redis, redis.RedisCluster)
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -164,7 +171,7 @@ class KV:
         says where and what to do."""
         try:
             yield
-        except (redis.ConnectionError, redis.TimeoutError, ConnectionError, TimeoutError) as error:
+        except BROKEN as error:
             if self._server is None:
                 mend = f"start it, or set {URL_SETTING} to another address; then call reconnect()"
             elif self.config.folder:
@@ -212,7 +219,11 @@ class KV:
         found: list[Value | None] = []
         for part in _batches([self.key(name) for name in names], self.config.batch):
             with self.answering():
-                held: Any = self.redis.mget(part)
+                held: Any = (
+                    self.redis.mget_nonatomic(part)  # type: ignore[attr-defined]
+                    if self.is_cluster
+                    else self.redis.mget(part)
+                )
             found += [None if data is None else unpack(_bytes(data)) for data in held]
         return found
 
@@ -269,6 +280,27 @@ class KV:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _client(url: str, timeout_s: float) -> "redis.Redis":
+    """A client of one server or of a cluster; a cluster's takes the same commands."""
+    patience: dict[str, Any] = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+    if url.startswith(CLUSTER):
+        # not by `from_url`: what that opens is not closed by close()
+        plain = url.replace(CLUSTER, "redis://", 1)
+        node: dict[str, Any] = dict(redis.connection.parse_url(plain))  # type: ignore[no-untyped-call]
+        if "host" not in node:
+            raise ValueError("it names no node")
+        cluster = redis.RedisCluster(max_connections=CONNECTIONS, **node, **patience)
+        return cast("redis.Redis", cluster)
+    pool = redis.BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS,
+        timeout=WAIT_S,
+        retry=Retry(NoBackoff(), 1),
+        **patience,
+    )
+    return redis.Redis.from_pool(pool)
 
 
 def _bytes(data: Any) -> bytes:

@@ -17,6 +17,7 @@ from reclab.core.errors import ConfigError, DataError
 from reclab.stores import redis_server
 from reclab.stores.kv import KV, KVConfig, StoreDown, pack, unpack
 from reclab.stores.redis_server import CONNECTIONS, RedisServer
+from tests.stores.redis_cluster import redis_cluster
 
 plain = st.one_of(st.binary(), st.text(), st.integers(), st.booleans(), st.floats(allow_nan=False))
 dtypes = st.one_of(
@@ -289,3 +290,24 @@ def test_a_server_that_is_still_on_its_way_out_is_replaced():
         kv.reconnect()
         kv.put("a", 1)
         assert kv.get("a") == 1 and kv._server.pid != pid
+
+
+def test_a_cluster_takes_the_same_calls_with_keys_on_several_nodes():
+    with redis_cluster() as address, KV(address) as kv:
+        values = {f"r{i}:v{i}": np.full(3, i) for i in range(300)}
+        kv.mput(values)
+        found = kv.mget([*values, "nobody"])
+        assert found.pop() is None
+        assert all((one == want).all() for one, want in zip(found, values.values(), strict=True))
+        assert len({kv.redis.get_node_from_key(kv.key(name)).port for name in values}) == 3
+        kv.put("one", 1, ttl_s=60)
+        assert kv.get("one") == 1 and 59 < kv.ttl_s("one") <= 60
+        assert kv.names() == sorted([*values, "one"])
+        assert kv.delete(*values) == 300 and kv.names() == ["one"]
+
+
+def test_a_cluster_that_does_not_answer_and_one_without_a_node_are_named():
+    with pytest.raises(StoreDown, match="127.0.0.1:1"):
+        KV("redis+cluster://127.0.0.1:1")
+    with pytest.raises(ConfigError, match="names no node"):
+        KV("redis+cluster://")

@@ -52,8 +52,9 @@ ADDRESS_SETTING = "RECLAB_LOG_URL"
 def open_log(
     address: str | None = None, *, namespace: str = "log", folder: Path | None = None
 ) -> EventLog:
-    """The event log at an address: ``kafka://HOST:PORT,HOST:PORT``, ``redis://HOST:PORT/DB`` or
-    ``unix://PATH``; None = RECLAB_LOG_URL, else Redis as ``KV`` finds it (one of our own).
+    """The event log at an address: ``kafka://HOST:PORT,HOST:PORT``, ``redis://HOST:PORT/DB``,
+    ``redis+cluster://HOST:PORT`` or ``unix://PATH``; None = RECLAB_LOG_URL, else Redis as ``KV``
+    finds it (one of our own).
 
     ``namespace`` keeps logs on one Redis apart; ``folder``: where a Redis of our own keeps its
     entries (None = in memory). Raises ``StoreDown`` when nobody answers there.
@@ -64,7 +65,7 @@ def open_log(
         from reclab.stores.event_log.kafka_log import KafkaEventLog
 
         return KafkaEventLog(rest)
-    if address is None or scheme in ("redis", "rediss", "unix"):
+    if address is None or scheme in ("redis", "redis+cluster", "rediss", "unix"):
         from reclab.stores.event_log.redis_log import RedisEventLog
 
         return RedisEventLog(address, namespace, folder)

@@ -27,6 +27,7 @@ from reclab.stores.redis_server import StoreDown
 if TYPE_CHECKING:
     from reclab.stores.event_log.redis_log import RedisEventLog
 
+LOOK_AGAIN_MS = 20  # where nobody can wake the reader
 LONGEST_WAIT_MS = 1_000  # in Redis at a time: shorter than any client's patience with a socket
 
 
@@ -136,10 +137,10 @@ class RedisConsumer:
         """Until something is appended to one of its partitions, or the time is over."""
         ms = min(max(1, int(seconds * 1000)), LONGEST_WAIT_MS)
         after = {self._log.stream(self.topic, p): f"{at}-0" for p, at in self._position.items()}
-        if not after:
-            time.sleep(ms / 1000)
-            return
         kv = self._log.kv
+        if not after or kv.is_cluster:  # no node of a cluster can watch the streams of all
+            time.sleep(min(ms, LOOK_AGAIN_MS if after else ms) / 1000)
+            return
         with kv.answering():
             kv.redis.xread(after, count=1, block=ms)  # type: ignore[arg-type]
 

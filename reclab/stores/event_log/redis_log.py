@@ -5,7 +5,9 @@ every append is on the disk before it is acknowledged (append-only file, fsync a
 server comes back with all of it.
 Reference: Redis documentation: streams, persistence; chapter 2.3.1.
 
-Simplified: one server holds all; a Redis Cluster or Kafka spreads and replicates the partitions.
+By the address of a Redis Cluster the partitions are spread over its nodes.
+
+Simplified: a partition has no replica here; Kafka, or a cluster with replicas, keeps several.
 """
 
 import json
@@ -113,8 +115,11 @@ class RedisEventLog:
         call carries the script's text, so that the others find it whatever restarted before."""
         with self.kv.answering(), self.kv.redis.pipeline(transaction=False) as pipe:
             for at, (keys, arguments) in enumerate(calls):
-                if at == 0:
-                    pipe.eval(script, len(keys), *keys, *arguments)
+                if at == 0 or self.kv.is_cluster:  # any of its nodes may not know the script yet
+                    # named as a command: a cluster's pipeline has it, but not as a method
+                    pipe.execute_command(  # type: ignore[no-untyped-call]
+                        "EVAL", script, len(keys), *keys, *arguments
+                    )
                 else:
                     pipe.evalsha(scripts.SHA[script], len(keys), *keys, *arguments)
             answers: list[Any] = pipe.execute()

@@ -21,6 +21,7 @@ from reclab.stores.event_log import (
 )
 from reclab.stores.redis_server import RedisServer, own_server
 from tests.stores.event_log.contract import QUICK, EventLogContract, N, drain, values
+from tests.stores.redis_cluster import redis_cluster
 
 
 class TestRedisLog(EventLogContract):
@@ -31,6 +32,22 @@ class TestRedisLog(EventLogContract):
 class TestRedisLogByAddress(EventLogContract):
     def open(self) -> EventLog:
         return open_log(own_server().address, namespace="by-address")
+
+
+class TestRedisClusterLog(EventLogContract):
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def cluster(cls):
+        with redis_cluster() as cls.address:
+            yield
+
+    def open(self) -> EventLog:
+        return open_log(self.address, namespace="in-a-cluster")
+
+    def test_the_partitions_lie_on_several_nodes(self, log, topic):
+        redis = log.kv.redis
+        nodes = {redis.get_node_from_key(log.stream(topic, p)).port for p in range(N)}
+        assert len(nodes) >= 2
 
 
 @pytest.fixture
