@@ -44,9 +44,9 @@ def log(request: pytest.FixtureRequest) -> Iterator[EventLog]:
         yield log
 
 
-def joiner(log: EventLog, **changes: object) -> Joiner:
+def joiner(log: EventLog, kv: KV | None = None, **changes: object) -> Joiner:
     config = {"join": JOIN, "consumer": QUICK, "snapshot_s": 1e3, **changes}
-    kv = KV(namespace=f"{log.kv.namespace}-kv")  # type: ignore[attr-defined]
+    kv = kv or KV(namespace=f"{log.kv.namespace}-kv")  # type: ignore[attr-defined]
     return Joiner(log, kv, JoinerConfig(**config), lambda: FixedWindow(WINDOW_MS))
 
 
