@@ -34,12 +34,14 @@ COMPARED = ("req_id", "video_id", "user_id", "time_ms", "close_ms", "labels", "n
 
 
 class Storm(NamedTuple):
-    """``pages`` and ``events`` in the order in which they come, (stamp, key, bytes) each; ``truth``
-    by the batch over the tables."""
+    """``pages`` and ``events`` as they come, (stamp, key, bytes) each; the tables ``shown`` and
+    ``told`` behind them, and the ``truth`` by the batch over these."""
 
     pages: list[tuple[int, str, bytes]]
     events: list[tuple[int, str, bytes]]
     truth: Table
+    shown: Table
+    told: Table
 
 
 def storm(n_pages: int, seed: int = 0, cards: int = 10, start_ms: int = 0) -> Storm:
@@ -54,10 +56,16 @@ def storm(n_pages: int, seed: int = 0, cards: int = 10, start_ms: int = 0) -> St
         "time_ms": np.repeat(time_ms, cards),
     })  # fmt: skip
     told = _reports(shown, chance)
-    truth = batch_join(shown, told, FixedWindow(WINDOW_MS), SampleJoinConfig(carry=("user_id",)))
     entries = [(one.time_ms, str(one.req_id), pack(one)) for one in asked]
     entries += [entries[i] for i in chance.integers(0, n_pages, n_pages // 20)]
-    return Storm(_disordered(entries, chance), _disordered([*_sent(told)], chance), truth)
+    come = _disordered(entries, chance), _disordered([*_sent(told)], chance)
+    return Storm(*come, truth_of(shown, told), shown, told)
+
+
+def truth_of(shown: Table, told: Table) -> Table:
+    """What the join must find."""
+    config = SampleJoinConfig(carry=("user_id",))
+    return batch_join(shown, told, FixedWindow(WINDOW_MS), config)
 
 
 def _pages(n: int, cards: int, time_ms: Array, seed: int) -> list[Served]:
