@@ -27,6 +27,8 @@ from tests.offline_online.served_pages import some_features
 WINDOW_MS = 10_000
 PAGE_MS = 50  # between two pages
 DELAY_MS = 3_000  # median of feedback
+SPREAD = 0.9  # of its logarithm
+LONGEST_MS = 40_000_000
 DISORDER_MS = 2_000
 REMEMBER_MS = 600_000
 COMPARED = ("req_id", "video_id", "user_id", "time_ms", "close_ms", "labels", "n_labels",
@@ -79,7 +81,8 @@ def _pages(n: int, cards: int, time_ms: Array, seed: int) -> list[Served]:
 def _reports(shown: Table, chance: np.random.Generator) -> Table:
     n = len(shown)
     of = chance.choice(n, n // 5)
-    delay = (DELAY_MS * np.exp(0.9 * chance.standard_normal(len(of)))).astype(np.int64)
+    delay = DELAY_MS * np.exp(SPREAD * chance.standard_normal(len(of)))
+    delay = np.minimum(delay, LONGEST_MS).astype(np.int64)
     kind = chance.integers(0, len(KINDS), len(of))
     value = np.where(np.isin(kind, (1, 7)), chance.integers(1, 400, len(of)) / 4, 1.0)
     req_id = np.where(chance.random(len(of)) < 0.02, 77, shown["req_id"][of])  # of no request
