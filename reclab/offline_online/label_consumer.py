@@ -1,5 +1,5 @@
-"""Feedback-label consumer (反馈标签消费者): reads the label stream and writes what users did into the
-key-value store, under request and item.
+"""Feedback-label consumer (反馈标签消费者): reads the label stream and writes what users did into
+the key-value store, under request and item.
 
 topic events -> JSON -> bad entries aside -> LabelStore.merge with the offsets -> commit
 A store or log that does not answer: it stops, commits nothing, connects again and goes on from the
@@ -146,10 +146,11 @@ class LabelConsumer:
 
     def _set_aside(self, entries: Entries, bad: dict[int, str]) -> None:
         """Bad entries go to the dead letters with their reason; twice, when it is killed here."""
-        letters = [
-            {"reason": why, "offset": int(entries.offset[i]), "partition": int(entries.partition[i]),
-             "entry": entries.value[i][:4_000].decode("latin-1")} for i, why in bad.items()
-        ]  # fmt: skip
+        letters = []
+        for i, why in bad.items():
+            where = {"partition": int(entries.partition[i]), "offset": int(entries.offset[i])}
+            entry = entries.value[i][:4_000].decode("latin-1")
+            letters.append({"reason": why, **where, "entry": entry})
         values = [json.dumps(letter).encode() for letter in letters]
         self.log.append(DEAD_LETTERS, values, [entries.key[i] for i in bad])
 

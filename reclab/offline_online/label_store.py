@@ -1,7 +1,7 @@
 """Label store: all feedback on one card of one request as one value in Redis, merged as it comes.
 
-key = ``req_id:item_id``     value = what came (bits of kinds, watch = max, pay = sum), first and last
-stamp, and the id of each event that is in it
+key = ``req_id:item_id``     value = what came (bits of kinds, watch = max, pay = sum), first and
+last stamp, and the id of each event that is in it
     merge(merge(v, e), e) = merge(v, e),  merge(merge(v, e), f) = merge(merge(v, f), e)
 so any order, repetition or interleaving of consumers ends in one value. One script merges a batch
 and notes how far the log has been merged: the offsets can neither run ahead of the labels nor be
@@ -31,7 +31,7 @@ _HEAD = np.dtype([("labels", "<u2"), ("watch_sec", "<f8"), ("pay_amount", "<f8")
                   ("first_ms", "<i8"), ("last_ms", "<i8"), ("n", "<u4")])  # fmt: skip
 
 # keys: offsets, cards; arguments: life in ms, partitions, then partition, first offset, next offset
-# of each, then for each card how many events and these. -> {1, merged, doubled, too many}, or {0} if
+# of each, then for each card how many events and these. -> 1, merged, doubled, too many; or zeros if
 # events before these are missing: then nothing is written.
 _MERGE = f"""
 local parts = tonumber(ARGV[2])

@@ -38,9 +38,14 @@ Columns = dict[str, np.ndarray]
 def reports(seed: int, m: int, n_cards: int = 50, doubles: float = 0.2) -> Columns:
     """Random feedback on ``n_cards`` cards, a share of it twice or more, in order of stamps."""
     chance = rng(seed, "label reports")
-    told = {"event": np.arange(m), "req_id": chance.integers(0, n_cards, m) // 5,
-            "video_id": chance.integers(0, n_cards, m), "kind": chance.integers(0, 8, m),
-            "value": chance.integers(0, 400, m) / 4, "report_ms": chance.integers(1, 10**6, m)}  # fmt: skip
+    told = {
+        "event": np.arange(m),
+        "req_id": chance.integers(0, n_cards, m) // 5,
+        "video_id": chance.integers(0, n_cards, m),
+        "kind": chance.integers(0, 8, m),
+        "value": chance.integers(0, 400, m) / 4,
+        "report_ms": chance.integers(1, 10**6, m),
+    }
     again = chance.integers(0, m, int(doubles * m))
     told = {name: np.concatenate([column, column[again]]) for name, column in told.items()}
     order = chance.permutation(len(told["event"]))
@@ -196,9 +201,18 @@ def test_bad_entries_go_aside_and_stop_nothing(log: EventLog, store: LabelStore)
     values, keys = entries(told)
     good = json.loads(values[0])
     bad = [b"?", b"5", b"null", b"1],[2", b"[" * 5_000, b"{}", b'{"req_id": NaN}']
-    for name, value in (("kind", 8), ("kind", -1), ("kind", "like"), ("value", -1.0),
-                        ("value", float("nan")), ("value", None), ("req_id", 1.5),
-                        ("req_id", 1 << 70), ("report_ms", -1), ("report_ms", 1 << 60)):  # fmt: skip
+    for name, value in (
+        ("kind", 8),
+        ("kind", -1),
+        ("kind", "like"),
+        ("value", -1.0),
+        ("value", float("nan")),
+        ("value", None),
+        ("req_id", 1.5),
+        ("req_id", 1 << 70),
+        ("report_ms", -1),
+        ("report_ms", 1 << 60),
+    ):
         bad.append(json.dumps(good | {name: value}).encode())
     log.append(EVENTS, [*values, *bad], [*keys, *["0"] * len(bad)])
     consumer = LabelConsumer(log, store, LabelConsumerConfig(wait_ms=0))
