@@ -1,4 +1,4 @@
-"""The lookup join: the stream join's samples while labels live; and when they do not, it says so."""
+"""The lookup join: the stream join's samples while labels live, and what it says when not."""
 
 import uuid
 from collections.abc import Iterator
