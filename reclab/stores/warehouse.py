@@ -22,7 +22,6 @@ from reclab.core.tables import Table
 
 ADDRESS_SETTING = "RECLAB_WAREHOUSE_URL"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
-_COMMENT = re.compile(r"--[^\n]*")
 
 Param = int | float | str
 
@@ -78,10 +77,9 @@ class Warehouse:
 def substitute(text: str, params: dict[str, Param]) -> str:
     """The query with its variables replaced.
 
-    >>> substitute("SELECT ${n}, ${s}", {"n": 3, "s": "it's"})
-    "SELECT 3, 'it''s'"
+    >>> print(substitute("SELECT ${n}, ${s}", {"n": 3, "s": "it's"}))
+    SELECT 3, 'it\\'s'
     """
-    text = _COMMENT.sub("", text)
     named = set(_VARIABLE.findall(text))
     if named != set(params):
         raise DataError(f"the query has variables {sorted(named)}, got {sorted(params)}")
@@ -94,7 +92,7 @@ def _literal(name: str, value: Param) -> str:
     if isinstance(value, str):
         if "\\" in value or not value.isprintable():
             raise DataError(f"variable {name} must be printable without a backslash: {value!r}")
-        return "'" + value.replace("'", "''") + "'"
+        return "'" + value.replace("'", "\\'") + "'"  # two quotes are no quote in Hive
     return repr(value)
 
 
@@ -159,7 +157,8 @@ class Spark:
                 "Spark needs pyspark and Java: install the extra 'spark', or leave the address out"
             ) from error
         self._errors: Any = PySparkException
-        quiet = {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "4",
+        quiet = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false",
+                 "spark.sql.shuffle.partitions": "4",
                  "spark.sql.catalogImplementation": "hive"}  # fmt: skip
         builder = SparkSession.builder.appName("reclab").master(address)
         for name, value in quiet.items():
