@@ -27,6 +27,7 @@ BENCHES = {
     "surge": "degradation policies in a surge, a day, real traces; the load model beside a queue",
     "join": "the sample join beside a dictionary with a heap: 1,000,000 impressions (minutes)",
     "router": "200 concurrent pages on real processes: faults, recovery; overhead in one process",
+    "labels": "the label consumer through the embedded Redis, beside a dictionary",
     "gateway": "tracking events over HTTP into the log: events/s, p99, killed consumers",
     "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",
     "train_speed": "training beside another library's models (needs it and the data)",
