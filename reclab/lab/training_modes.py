@@ -180,15 +180,17 @@ def training_modes(
     return kept(lab, "training-modes", TrainingModes, compute)["all"]
 
 
-def study(days: DriftingDays, config: ModesConfig, say: Progress) -> TrainingModes:
-    """All modes through the two days, with and without the bad hour."""
+def study(
+    days: DriftingDays, config: ModesConfig, say: Progress, modes: Sequence[str] = MODES
+) -> TrainingModes:
+    """The modes through the two days, with and without the bad hour."""
     say(0.1, "the base that all begin with")
     base = DIN(DINConfig(train=config.cold)).fit_samples(days.past, days.features)
     bases: Bases = {}
     panel = days.now.between(0, min(config.panel, len(days.time_ms)))
     good, bad = [], []
-    for i, name in enumerate(MODES):
-        say(0.25 + 0.75 * i / len(MODES), name)
+    for i, name in enumerate(modes):
+        say(0.25 + 0.75 * i / len(modes), name)
         arm = Arm(base, days, config.arm(name), panel, bases)
         arm.run(config.days.bad_hour)
         other = arm.fork()
@@ -196,11 +198,15 @@ def study(days: DriftingDays, config: ModesConfig, say: Progress) -> TrainingMod
             each.run(24 * DAYS)
         good.append(arm)
         bad.append(other)
-    return _summary(days, config, good, bad)
+    return _summary(days, config, tuple(modes), good, bad)
 
 
 def _summary(
-    days: DriftingDays, config: ModesConfig, good: Sequence[Arm], bad: Sequence[Arm]
+    days: DriftingDays,
+    config: ModesConfig,
+    modes: tuple[str, ...],
+    good: Sequence[Arm],
+    bad: Sequence[Arm],
 ) -> TrainingModes:
     hour = (days.time_ms[days.now.features.request_row] - days.cut_ms) // HOUR_MS
     n = 24 * DAYS
@@ -217,7 +223,7 @@ def _summary(
     rows = np.bincount(hour, minlength=n)
     drift = config.days.drift_hour
     return TrainingModes(
-        modes=MODES,
+        modes=modes,
         excess=excess,
         auc=np.array([hourly(expected_auc, a.p_click) for a in good]),
         calibration=np.array([hourly(lambda t, p: p.sum() / t.sum(), a.p_click) for a in good]),

@@ -182,7 +182,8 @@ def convert(entries):
     if left < 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return given(entries)
-loop = TrainingLoop(open_log(address, namespace="kill-9"), Trainer(ranker, CONFIG), convert, folder, print, LOOP)
+log, trainer = open_log(address, namespace="kill-9"), Trainer(ranker, CONFIG)
+loop = TrainingLoop(log, trainer, convert, folder, print, LOOP)
 loop.run(more=lambda: loop.n_read == 0)
 """
 
