@@ -98,12 +98,13 @@ class _Tastes:
         self.order[popular[:half]], self.order[popular[half:]] = popular[half:], popular[:half]
 
     def at(self, user: Array, time_ms: Array) -> Array:
+        """Tastes of users (n,) at times (n,)."""
         days = np.minimum(time_ms // DAY_MS, len(self.theta) - 1)
         theta = self.theta[days, user].astype(np.float64)
         new = self.moved[user] & (time_ms >= self.drift_ms)
         theta[new] = (1 - self.drift.boom) * theta[new][:, self.order]
         theta[new, self.drift.booming] += self.drift.boom
-        return theta
+        return np.asarray(theta)
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ class _Pages:
 
     @staticmethod
     def of(shown: Table, user: Array) -> "_Pages":
+        """Of the impressions and their users' rows."""
         _, first, page_of = np.unique(shown["req_id"], return_index=True, return_inverse=True)
         _, session = np.unique(shown["session_id"][first], return_inverse=True)
         when = shown["time_ms"][first]

@@ -14,7 +14,7 @@ Simplified: labels cost the same wait in all modes; the batch modes' training ta
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -80,14 +80,19 @@ class ModesConfig:
     def arm(self, name: str) -> ArmConfig:
         """What a mode does."""
         ready = self.hourly_ready_min, self.daily_ready_min
-        same = {"window_h": self.hourly_window, "ready_min": ready, "step_min": self.step_min}
+        same = ArmConfig(
+            trainer=self.stream,
+            window_h=self.hourly_window,
+            ready_min=ready,
+            step_min=self.step_min,
+        )
         kinds = {
-            "frozen": ArmConfig(trainer=self.stream, **same),
-            "daily": ArmConfig(daily=self.cold, trainer=self.stream, **same),
-            "hourly": ArmConfig(hourly=self.hourly, trainer=self.stream, **same),
-            "streaming": ArmConfig(stream=True, trainer=self.stream, **same),
-            "hybrid": ArmConfig(
-                stream=True, daily=self.cold, trainer=self.hybrid, guard=Guard(self.guard), **same
+            "frozen": same,
+            "daily": replace(same, daily=self.cold),
+            "hourly": replace(same, hourly=self.hourly),
+            "streaming": replace(same, stream=True),
+            "hybrid": replace(
+                same, stream=True, daily=self.cold, trainer=self.hybrid, guard=Guard(self.guard)
             ),
         }
         return kinds[name]
