@@ -37,7 +37,7 @@ MODES = ("frozen", "daily", "hourly", "streaming", "hybrid")
 class ModesConfig:
     """The modes' own settings."""
 
-    days: DaysConfig = field(default_factory=lambda: DaysConfig(users=0.3, history_days=8))
+    days: DaysConfig = field(default_factory=lambda: DaysConfig(users=0.3, history_days=6))
     """what is lived through"""
     step_min: int = 20
     """minutes between two versions of the stream (1 … 60, a divisor of 60)"""
