@@ -33,6 +33,9 @@ action_values  what each of DCAF's actions would be worth to a request (action_p
 value_models   the value models, learned from the tuning day, and how wrong they are
 dcaf_tables    the two tables of the DCAF paper, frontiers, and each request's decision
 join_study  what join windows catch of late feedback, and at what wait, beside the law of delays
+training_modes  streaming, hourly and daily batch through two days with a drift and a bad hour
+          (relived.py: the days under other tastes; drifting_days.py: their samples;
+          training_arms.py: one mode, step by step)
 evening, value_study  what lesson 04 turns and reads: machines, policies and a surge; who says what
           a request gains
 doctor    is everything installed and answering?
