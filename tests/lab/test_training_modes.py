@@ -166,8 +166,10 @@ def test_settings_out_of_range_are_refused():
 def test_the_plots_show_every_mode_and_say_the_numbers_in_words(found):
     plot = modes(found)
     assert len(plot.data) == 4 * len(MODES)
-    assert [t.name for t in plot.data[: len(MODES)]] == [label(name) for name in MODES]
+    assert [t.name for t in plot.data[: len(MODES)]] == [
+        label(f"training: {name}") for name in MODES
+    ]
     points = frontier(found)
     assert len(points.data) == len(MODES)
     for one in (plot, points):
-        assert label("streaming") in one.alt and label("CPU s") in one.alt
+        assert label("training: streaming") in one.alt and label("training: CPU s") in one.alt
