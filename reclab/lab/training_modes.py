@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from reclab.cascade.ranking.din import DIN, DINConfig
+from reclab.cascade.ranking.ranker import Ranker
 from reclab.cascade.ranking.training import TrainConfig
 from reclab.core.clock import HOUR_MS
 from reclab.core.errors import check_int
@@ -186,11 +187,16 @@ def training_modes(
 
 
 def study(
-    days: DriftingDays, config: ModesConfig, say: Progress, modes: Sequence[str] = MODES
+    days: DriftingDays,
+    config: ModesConfig,
+    say: Progress,
+    modes: Sequence[str] = MODES,
+    base: Ranker | None = None,
 ) -> TrainingModes:
-    """The modes through the two days, with and without the bad hour."""
-    say(0.1, "the base that all begin with")
-    base = DIN(DINConfig(train=config.cold)).fit_samples(days.past, days.features)
+    """The modes through the two days, with and without the bad hour; all begin with ``base``."""
+    if base is None:
+        say(0.1, "the base that all begin with")
+        base = first_base(days, config)
     bases: Bases = {}
     panel = days.now.between(0, min(config.panel, len(days.time_ms)))
     good, bad = [], []
@@ -204,6 +210,11 @@ def study(
         good.append(arm)
         bad.append(other)
     return _summary(days, config, tuple(modes), good, bad)
+
+
+def first_base(days: DriftingDays, config: ModesConfig) -> Ranker:
+    """The ranker, trained on the days before the cut."""
+    return DIN(DINConfig(train=config.cold)).fit_samples(days.past, days.features)
 
 
 def _summary(

@@ -22,6 +22,7 @@ from reclab.lab.training_modes import (
     TrainingModes,
     excess_loss,
     expected_auc,
+    first_base,
     study,
 )
 from reclab.show.labels import text_table
@@ -93,8 +94,9 @@ def settings(days: DriftingDays, usual: ModesConfig) -> list[tuple[str, ...]]:
         some = replace(guard, labels=share)
         cases[f"hybrid, labels off by {share:g}"] = "hybrid", replace(usual, guard=some)
     rows: list[tuple[str, ...]] = [("setting", *SHOWN)]
+    base = first_base(days, usual)
     for name, (mode, config) in cases.items():
-        numbers = study(days, config, quiet, (mode,)).numbers()
+        numbers = study(days, config, quiet, (mode,), base).numbers()
         rows.append((name, *(_spread(head, [float(numbers[head][0])]) for head in SHOWN)))
     return [tuple(cell.split("±")[0] for cell in row) for row in rows]
 
