@@ -35,6 +35,9 @@ dcaf_tables    the two tables of the DCAF paper, frontiers, and each request's d
 join_study  what join windows catch of late feedback, and at what wait, beside the law of delays
 lookup_study  the chapter's own join beside the stream join: expiry, a late consumer, a dead store
 leakage, ranker_leakage  features read at label time: counters and a tree, and the cascade's ranker
+training_modes  streaming, hourly and daily batch through two days with a drift and a bad hour
+          (relived.py: the days under other tastes; drifting_days.py: their samples;
+          training_arms.py: one mode, step by step)
 evening, value_study  what lesson 04 turns and reads: machines, policies and a surge; who says what
           a request gains
 doctor    is everything installed and answering?
