@@ -147,9 +147,9 @@ def earliest_ms(lab: Lab) -> int:
     return int(lab.logs.interactions["time_ms"].max() if until is None else until)
 
 
-def hot_rows(lab: Lab) -> Callable[[Batch], Array]:
+def hot_rows(cascade: Cascade) -> Callable[[Batch], Array]:
     """What the degraded path fills up with."""
-    return lambda batch: lab.trained.parts.popular.retrieve(batch, HOT_POOL)[0]
+    return lambda batch: cascade.parts.popular.retrieve(batch, HOT_POOL)[0]
 
 
 @contextmanager
@@ -166,11 +166,12 @@ def served(
     config, own = config or ServingConfig(), None
     if kv is None:
         kv = own = KV(namespace="serving")
-    p, cache = (cascade or lab.trained).parts, DegradationCache(kv)
+    cascade, cache = cascade or lab.trained, DegradationCache(kv)
+    p = cascade.parts
     writer, hot = CacheWriter(cache), HotPool(monotonic_ms)
     hot.refresh(hot_list(lab))
-    path = DegradedPath(cache, p.index, p.users, hot_rows(lab), p.exposures)
-    rungs = ladder_of(lab, cascade or lab.trained, config.budget, path, writer, hot, gate)
+    path = DegradedPath(cache, p.index, p.users, hot_rows(cascade), p.exposures)
+    rungs = ladder_of(lab, cascade, config.budget, path, writer, hot, gate)
     serving = Serving(Ladder(rungs, p.index), config)
     try:
         yield Online(serving, cache, writer, hot)

@@ -40,6 +40,10 @@ class RungFailed(ReclabError, RuntimeError):
     """What a rung gave is not an answer."""
 
 
+class NothingHere(ReclabError, LookupError):
+    """A rung works, and has nothing for this request: its gate stays open."""
+
+
 @dataclass(frozen=True)
 class Attempt:
     """What became of a rung for one request: one of ``OUTCOMES``, why, and the ms spent on it."""
@@ -72,8 +76,8 @@ class Cost:
     def forget(self) -> None:
         """Nobody measures what is refused for its cost: each time, a little goes back to what was
         known at first, so that a slow minute does not shut a rung for ever."""
-        self.mean_ms += (self.first_ms - self.mean_ms) / 32
-        self.deviation_ms += (self.first_ms / 4 - self.deviation_ms) / 32
+        self.mean_ms += (self.first_ms - self.mean_ms) / 16
+        self.deviation_ms += (self.first_ms / 4 - self.deviation_ms) / 16
 
     @property
     def estimate_ms(self) -> float:
@@ -204,6 +208,8 @@ class Ladder:
         try:
             slate, stages = rung.ask(request, left_ms)
             fault = self.fault(slate)
+        except NothingHere as nothing:
+            return None, Attempt(rung.name, FAILED, str(nothing), now_ms() - began)
         except Exception as error:  # any fault of any dependency; the rung below is the policy
             fault, stages = f"{type(error).__name__}: {error}", {}
         ms = now_ms() - began
@@ -211,7 +217,7 @@ class Ladder:
             rung.gate.failed(fault, now_ms())
             return None, Attempt(rung.name, FAILED, fault, ms)
         rung.gate.worked()
-        rung.cost.saw(ms)
+        rung.cost.saw(ms if rung.in_memory else min(ms, left_ms))  # later is too late anyway
         return (slate, stages), Attempt(rung.name, OK, "", ms)
 
 
@@ -237,10 +243,13 @@ def ask_cascade(cascade: Cascade | BudgetedCascade, most_filled: float = 0.5) ->
 
 def ask_recommender(recommender: Recommender, most_filled: float = 0.5) -> Ask:
     """Whoever answers batches, as a rung; it fails when more than this share of the cards has no
-    score: a hot pool is a rung of its own."""
+    score: a hot pool is a rung of its own. A user without a list is no fault, and leaves one note.
+    """
 
     def ask(request: Request, left_ms: float) -> Asked:
         (slate,), trace = recommender.recommend_batch([request])
+        if len(trace.notes) == 1 and not np.isfinite(slate.columns["rank_score"]).any():
+            raise NothingHere("nothing is kept for this user")
         _not_filled(slate, trace, most_filled)
         return slate, times_of(trace)
 

@@ -110,6 +110,11 @@ class Serving:
         for _ in range(self.config.workers):
             self._hire()
 
+    @property
+    def left_behind(self) -> int:
+        """Workers that hang."""
+        return self._left_behind
+
     # ---- the caller's side -----------------------------------------------------------------
 
     def answer(self, request: Request, left_ms: float | None = None) -> Answer:
