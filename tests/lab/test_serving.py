@@ -48,7 +48,7 @@ def test_at_three_times_the_capacity_nobody_waits_beyond_the_deadline(lab):
         assert load.whole == len(load.ms)
         assert load.late <= 0.01 * len(load.ms) and load.ms.max() <= load.deadline_ms + SLACK_MS
     shares = crowd.shares()
-    assert 0.02 < shares[FRESH] < 0.8  # the workers do not idle, and cannot do all
+    assert shares[FRESH] < 0.9 and shares[FRESH] + shares[NOT_RANKED] > 0.02  # busy, and not all
     assert usual.shares()[FRESH] > shares[FRESH]
 
 
