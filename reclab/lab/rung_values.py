@@ -12,7 +12,7 @@ Simplified: Redis works for the cached answer in a process of its own, which is 
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from reclab.offline_online.fallback import (
     ask_cascade,
     ask_pool,
     ask_recommender,
+    times_of,
     without_ranking,
 )
 from reclab.offline_online.pools import EditorsPool, Pool
@@ -48,13 +49,15 @@ FUNNELS: Mapping[str, Mapping[str, int]] = {
     FRESH: {},
     SHALLOW: {"retrieve": 300, "pre_rank": 60, "rank": 30},
 }
+STAGES = ("retrieval", "pre_ranking", "ranking", "re_ranking")
 CHUNK, ROUNDS, TIMED = 20, 3, 40
 
 
 @dataclass(frozen=True)
 class Offer:
     """One rung: ``cost_ms`` and its ``spread`` over requests, ``value`` of a page with its standard
-    ``error`` and as a ``share`` of the best page's, over ``n`` requests."""
+    ``error`` and as a ``share`` of the best page's, over ``n`` requests; ``stage_ms`` (4,) mean of
+    ``STAGES``, 0 for who has none."""
 
     cost_ms: float
     spread: float
@@ -62,6 +65,7 @@ class Offer:
     error: float
     share: float
     n: int
+    stage_ms: tuple[float, ...] = ()
 
 
 def rung_offers(
@@ -92,8 +96,8 @@ def table(rungs: Mapping[str, Offer]) -> str:
     fresh = rungs[FRESH].value
     for name, one in rungs.items():
         lines.append(
-            f"{name:<18}{one.value:>8.3f}{one.error:>7.3f}{one.share:>9.1%}"
-            f"{one.value / fresh:>10.1%}{one.cost_ms:>9.3f}{one.spread:>8.2f}"
+            f"{name:<18}{one.value:>9.3f}{one.error:>9.3f}{one.share:>9.1%}"
+            f"{one.value / fresh:>9.1%}{one.cost_ms:>9.3f}{one.spread:>9.2f}"
         )
     return "\n".join(lines)
 
@@ -114,8 +118,20 @@ def _measure(lab: Lab, n: int, split: str, say: Progress) -> dict[str, Offer]:
         cost, spread = float(ms[name].mean()), float(ms[name].std() / ms[name].mean())
         error = float(won.std() / np.sqrt(len(won)))
         share = float(won.sum() / max(best.sum(), 1e-9))
-        found[name] = Offer(cost, spread, float(won.mean()), error, share, len(won))
+        value, stages = float(won.mean()), _stage_ms(lab, name, requests[:TIMED], cost)
+        found[name] = Offer(cost, spread, value, error, share, len(won), stages)
     return found
+
+
+def _stage_ms(lab: Lab, name: str, requests: Sequence[Request], cost: float) -> tuple[float, ...]:
+    """A rung's cost by stage, in the proportion of medians of wall time."""
+    cascade = cascades(lab).get(name)
+    if cascade is None:
+        return (0.0,) * len(STAGES)
+    times = [times_of(cascade.recommend(request)[1]) for request in requests]
+    middle = {stage: float(np.median([ms[stage] for ms in times])) for stage in times[0]}
+    whole = sum(middle.values())
+    return tuple(cost * middle[stage] / whole for stage in STAGES)
 
 
 def cascades(lab: Lab) -> dict[str, Cascade]:
@@ -152,13 +168,14 @@ def _times(lab: Lab, requests: Sequence[Request]) -> dict[str, Array]:
         cache = DegradationCache(kv)
         path = DegradedPath(cache, p.index, p.users, hot_rows(lab.trained))
         asks: dict[str, Ask] = {name: ask_cascade(one) for name, one in cascades(lab).items()}
-        asks[CACHED] = ask_recommender(path)
+        asks[CACHED] = ask_recommender(path, most_filled=1.0)
         asks |= {name: ask_pool(_pool(lab, name)) for name in (HOT, EDITORS)}
-        held = p.popular.popularity.argsort()[: -cache.config.last - 1 : -1]
+        asked = [replace(request, n=cache.config.last) for request in requests]
+        healthy = lab.trained.recommend_batch(asked)[0]
         spent: dict[str, list[list[float]]] = {name: [] for name in LADDER}
         for turn in range(ROUNDS + 1):
-            for request in requests:
-                cache.put(request.user_id, p.index.ids[held], np.zeros(len(held)))
+            for request, slate in zip(requests, healthy, strict=True):
+                cache.remember(slate)
                 for name in LADDER:
                     ms = _cpu_ms(lambda name=name, r=request: asks[name](r, 1e6))
                     if turn:  # the first round allocates
