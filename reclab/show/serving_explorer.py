@@ -204,9 +204,6 @@ class ServingExplorer(Explorer):
         names = [label(f"stage.{name}") for name in STAGES]
         ways = list(result.ways.values())
         chosen = [knobs.machines == way for way in MACHINES]
-        ms = {
-            name: np.float32(values) for name, values in (("p50", day.p50_ms), ("p99", day.p99_ms))
-        }
         return {
             "requests come": {"x": hours, "y": np.float32(day.qps)},
             "fresh capacity": {"x": hours, "y": np.float32(_capacity(result))},
