@@ -96,9 +96,9 @@ class JoinKnobs:
 
 @dataclass(frozen=True)
 class Draws:
-    """Chance, drawn once, so that a knob moves along one set of days. Uniform: ``lost``, ``copied``,
-    ``copy_lost``, ``transit`` (m,) by report, ``wrong`` (n,) by impression (its device's);
-    ``retry_ms`` (m,) from a report to its copy, longer than any disorder."""
+    """Chance, drawn once, so that a knob moves along one set of days. Uniform: ``lost``,
+    ``copied``, ``copy_lost``, ``transit`` (m,) by report, ``wrong`` (n,) by impression (its
+    device's); ``retry_ms`` (m,) from a report to its copy, longer than any disorder."""
 
     lost: Array
     copied: Array
@@ -147,8 +147,8 @@ class JoinedDay:
 
     @property
     def join_rate(self) -> float:
-        """As it is watched: of the reports that came into the log, those that met their sample. What
-        was lost on the way, or refused, it cannot know."""
+        """As it is watched: of the reports that came into the log, those that met their sample.
+        What was lost on the way, or refused, it cannot know."""
         told = np.bincount(self.fate, minlength=len(FATES))[:4]
         return float(told[0] / max(told.sum(), 1))
 
@@ -166,9 +166,9 @@ class JoinedDay:
 
 @dataclass(frozen=True)
 class JoinPanel:
-    """``shown`` (n rows) and ``told`` (m) of a day with the ``row`` of each report; ``sent_ms`` when
-    it left the phone and ``way_ms`` how long it took. ``quiet``: what the learned rules know, by
-    (rule, window, setting). ``in_day``: impressions of the whole day over those of the panel."""
+    """``shown`` (n rows) and ``told`` (m) of a day with the ``row`` of each report; ``sent_ms``
+    when it left the phone and ``way_ms`` how long it took. ``quiet``: what the learned rules know,
+    by (rule, window, setting). ``in_day``: impressions of the whole day over those of the panel."""
 
     shown: Columns
     told: Columns
@@ -243,11 +243,10 @@ class JoinPanel:
         which = (~sent.there[0][there]).astype(np.int64)  # the copy, where only it came
         gone = np.full(len(there), -1)
         if knobs.disorder_s > knobs.allowed_s:
-            ripe = sent.stamp[which, there] + knobs.allowed_s * 1000
-            turn = np.argsort(np.maximum(sent.read[which, there], ripe), kind="stable")
-            there, which = there[turn], which[turn]
-            newest = _newest_before(self.shown["time_ms"], sent)
-            gone = newest[which, there] - knobs.allowed_s * 1000
+            turn, before = _as_read(self.shown["time_ms"], sent, knobs.allowed_s * 1000)
+            turn, gone = turn[which, there], before[which, there]
+            order = np.lexsort((sent.stamp[which, there], turn))
+            there, which, gone = there[order], which[order], gone[order]
         stamp, event, row = sent.stamp[which, there], sent.event_ms[there], self.row[there]
         time_ms = self.shown["time_ms"][row]
         early = (event < time_ms - knobs.forgive_s * 1000) | (stamp < time_ms)
@@ -307,14 +306,17 @@ def _kth(row: Array, which: Array) -> list[Array]:
     return [order[turn == k] for k in range(int(turn.max(initial=-1)) + 1)]
 
 
-def _newest_before(time_ms: Array, sent: Sent) -> Array:
-    """(2, m) newest stamp that was read before each entry; impressions (n,) are read at once."""
+def _as_read(time_ms: Array, sent: Sent, allowed_ms: int) -> tuple[Array, Array]:
+    """(2, m) at which entry's reading each report is handled, and the watermark before it was read
+    itself; impressions (n,) are read at once."""
     there = sent.there.ravel()
     stamp = np.concatenate([time_ms, sent.stamp.ravel()[there]])
     order = np.argsort(np.concatenate([time_ms, sent.read.ravel()[there]]), kind="stable")
-    newest = np.maximum.accumulate(stamp[order])
-    before = np.empty(len(order), np.int64)
-    before[order] = np.append(0, newest[:-1])
-    found = np.zeros(len(there), np.int64)
-    found[there] = before[len(time_ms) :]
-    return found.reshape(sent.there.shape)
+    watermark = np.maximum.accumulate(stamp[order]) - allowed_ms
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    turn = np.maximum(place, watermark.searchsorted(stamp, "right"))
+    before = np.append(-1, watermark)[place]
+    found = np.zeros((2, len(there)), np.int64)
+    found[:, there] = turn[len(time_ms) :], before[len(time_ms) :]
+    return found[0].reshape(sent.there.shape), found[1].reshape(sent.there.shape)

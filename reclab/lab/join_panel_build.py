@@ -131,7 +131,7 @@ def _quiet(past: Matched, say: Callable[[float], None]) -> dict[str, Array]:
 
 def _places(shown: Table, panel: dict[str, Array], which: Array) -> Array:
     """Rows of the log of the panel's impressions, found by request and item."""
-    both = [(table["req_id"].astype(np.int64) << 32) + table["video_id"] for table in (shown, panel)]
+    both = [(rows["req_id"].astype(np.int64) << 32) + rows["video_id"] for rows in (shown, panel)]
     order = np.argsort(both[0])
     return np.asarray(order[np.searchsorted(both[0], both[1][which], sorter=order)])
 

@@ -42,7 +42,7 @@ def entries(panel: JoinPanel, knobs: JoinKnobs):
 def by_entry(panel: JoinPanel, knobs: JoinKnobs) -> SampleJoin:
     """The streaming join, one entry at a time, with its samples."""
     shown, reports, n, order = entries(panel, knobs)
-    remember = 40 * 86_400_000  # so that late is told from unknown
+    remember = 2 * 86_400_000  # so that late is told from unknown
     config = SampleJoinConfig(knobs.allowed_s * 1000, knobs.forgive_s * 1000, remember, ())
     join = SampleJoin(panel.rule(knobs), config)
     join.given = []
