@@ -11,7 +11,6 @@ Simplified: service times vary like an exponential, requests come at random, any
 """
 
 from collections.abc import Callable
-from math import exp, lgamma, log
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from reclab.core.chance import rng
 from reclab.core.types import Array
 from reclab.learn.exercise import Task
 from reclab.learn.probe import Case, Misconception, Probe
+from reclab.offline_online.capacity import erlang_c, wait_scale_ms
 
 SHARE = 0.01  # of requests may wait longer than the limit
 Late = Callable[[float, float, int, float], float]
@@ -41,16 +41,11 @@ class ErlangC:
     """
 
     def __call__(self, qps: float, service_ms: float, servers: int, limit_ms: float) -> float:
-        load = float(qps) * service_ms / 1000
-        c = int(servers)
-        if load >= c:
+        load = qps * service_ms / 1000
+        if load >= servers:
             return 1.0
-        if load <= 0:
-            return 0.0
-        terms = np.arange(c) * log(load) - np.array([lgamma(k + 1) for k in range(c)])
-        full = c * log(load) - lgamma(c + 1) + log(c / (c - load))
-        waits = 1 / (1 + np.exp(np.clip(terms - full, -700, 700)).sum())
-        return float(waits * exp(-(c - load) * limit_ms / service_ms))
+        mean = wait_scale_ms(qps, servers, service_ms, 1.0)  # of those who wait
+        return float(erlang_c(servers, load) * np.exp(-limit_ms / mean))
 
     def __repr__(self) -> str:
         return "late(qps, service_ms, servers, limit_ms) -> share that waits longer"

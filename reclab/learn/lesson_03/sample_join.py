@@ -186,8 +186,8 @@ CASES = (
         [(1, 106, 10), (2, 999, 20), (3, 0, 5), (4, 305, 6)],
     ),
     _case("no reports", [107, 108], [0, 0], []),
-    Case("2,000 samples of an hour", (*_day(2000, 3000), 1_200_000)),
-    Case("20,000 samples of an hour", (*_day(20_000, 24_000), 1_200_000)),
+    Case("200 samples of an hour", (*_day(200, 300), 1_200_000)),
+    Case("5,000 samples of an hour", (*_day(5_000, 6_000), 1_200_000)),
 )
 
 TASK = Task(
