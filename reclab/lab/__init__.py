@@ -33,6 +33,9 @@ action_values  what each of DCAF's actions would be worth to a request (action_p
 value_models   the value models, learned from the tuning day, and how wrong they are
 dcaf_tables    the two tables of the DCAF paper, frontiers, and each request's decision
 join_study  what join windows catch of late feedback, and at what wait, beside the law of delays
+join_panel  a day joined again at every move of a knob, and a model that learned from it
+          (join_panel_build.py: made once; click_model.py: learns again in milliseconds)
+leaky_columns  a training table that was read too late, beside what was served
 evening, value_study  what lesson 04 turns and reads: machines, policies and a surge; who says what
           a request gains
 doctor    is everything installed and answering?
