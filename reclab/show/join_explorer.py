@@ -5,6 +5,7 @@ Simplified: a platform turns such knobs on copied traffic, and watches the real 
 """
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -72,8 +73,7 @@ add_labels(
         "join.missed": ("of these, not joined", "其中未拼接"),
         "join.bins": ("ten groups of impressions", "十组曝光"),
         "join.waiting": ("open", "等待中"),
-        "join.rules": ("rules at these knobs", "各规则"),
-        "join.chosen": ("the chosen rule", "所选规则"),
+        "join.chosen": ("the rule that is chosen", "所选规则"),
         "join.here": ("trained on these labels", "用这些标签训练"),
         "join.path": ("fixed windows, undisturbed", "固定窗口（无干扰）"),
         "join.even": ("as said", "预测等于实际"),
@@ -160,8 +160,10 @@ class JoinExplorer(Explorer):
         grey = go.Scatter(x=self.path[:, 0], y=self.path[:, 1], mode="lines+markers")
         grey.update(name=label("join.path"), line={"color": TEXT, "width": 1}, marker_size=5)
         fig.add_trace(grey, row=3, col=2)
-        for place in ((1, 1), (1, 2), (3, 1)):
-            fig.update_yaxes(tickformat=".0%", rangemode="tozero", row=place[0], col=place[1])
+        for col in (1, 2):
+            fig.update_yaxes(tickformat=".0%", rangemode="tozero", row=1, col=col)
+        fig.update_xaxes(tickangle=0, row=1, col=1)
+        fig.update_yaxes(tickformat=".1%", row=3, col=1)
         for update in (fig.update_xaxes, fig.update_yaxes):
             update(tickformat=".0%", range=[0, 1], row=2, col=1)
         fig.update_xaxes(range=[0, 24], dtick=4, row=2, col=2)
@@ -177,47 +179,41 @@ class JoinExplorer(Explorer):
         missed = go.Scatter(mode="lines+markers", line={"color": PALETTE[5], "width": 2})
         groups = go.Scatter(mode="lines+markers", line={"color": PALETTE[2], "width": 2})
         waiting = go.Scatter(mode="lines", line={"color": PALETTE[0], "width": 2})
-        look = {"size": 11, "color": list(PALETTE[:4])}
-        rules = go.Scatter(mode="markers+text", marker=look, textposition="bottom center")
-        star = {"size": 15, "symbol": "star", "color": PALETTE[5]}
-        chosen = go.Scatter(mode="markers", marker=star, showlegend=False)
-        here = go.Scatter(mode="markers", marker=star, showlegend=True)
+        star = {"size": 18, "symbol": "star", "color": PALETTE[5]}
+        chosen = go.Scatter(mode="markers", marker=star)
+        here = go.Scatter(mode="markers", marker=star, showlegend=False)
         missed.showlegend = True
-        for quiet in (groups, waiting, rules):
-            quiet.showlegend = False
+        groups.showlegend = waiting.showlegend = False
         return [
             Series("join.reports", bars.update(textposition="outside", cliponaxis=False), 1, 1),
             Series("join.bin", share, 1, 2),
             Series("join.missed", missed, 1, 2),
             Series("join.bins", groups, 2, 1),
             Series("join.waiting", waiting, 2, 2),
-            Series("join.rules", rules, 3, 1),
             Series("join.chosen", chosen, 3, 1),
+            *(Series(f"join.{name}", self._dot(i), 3, 1) for i, name in enumerate(RULES)),
             Series("join.here", here, 3, 2),
         ]
 
-    def _build_parts(self) -> None:
-        super()._build_parts()
-        rules, ghost = (self.figure.data[place] for place in self.index["join.rules"])
-        # a list of symbols has no open twins, so both get theirs here
-        rules["marker.symbol"] = list(MARKERS[: len(RULES)])
-        ghost["marker.symbol"], ghost["marker.color"] = "circle-open", TEXT
-        ghost.mode = "markers"
+    def _dot(self, place: int) -> go.Scatter:
+        look = {"size": 10, "color": PALETTE[place], "symbol": MARKERS[place]}
+        return go.Scatter(mode="markers", marker=look)
 
     def series(self, result: JoinedDay) -> Mapping[str, Mapping[str, Any]]:
         share, missed = result.lost_by_delay
         wait, words = result.points[:, 0].round(3), delay_words()
         mean = [round(float(result.wait_ms.mean()) / 60_000, 3)]
         at = RULES.index(result.knobs.rule)
+        fates = ["<br>".join(wrap(label(f"join.{fate}"), 11)) for fate in FATES]
         return {
-            "join.reports": {"x": [label(f"join.{fate}") for fate in FATES], "y": result.shares},
+            "join.reports": {"x": fates, "y": result.shares},
             "join.bin": {"x": words, "y": share},
             "join.missed": {"x": words, "y": missed},
             "join.bins": {"x": result.quality.bins[0], "y": result.quality.bins[1]},
             "join.waiting": {"x": self.panel.hours, "y": result.open_samples / 1000},
-            "join.rules": {"x": wait, "y": result.points[:, 1],
-                           "text": [label(f"join.{name}") for name in RULES]},
             "join.chosen": {"x": wait[at : at + 1], "y": result.points[at : at + 1, 1]},
+            **{f"join.{name}": {"x": wait[i : i + 1], "y": result.points[i : i + 1, 1]}
+               for i, name in enumerate(RULES)},
             "join.here": {"x": mean, "y": [result.quality.auc]},
         }  # fmt: skip
 

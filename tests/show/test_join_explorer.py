@@ -7,7 +7,6 @@ import pytest
 
 from reclab.lab.join_panel import FATES, RULES, JoinKnobs
 from reclab.show.join_explorer import JoinExplorer, delay_words
-from reclab.show.theme import TEXT
 
 N = 1500
 
@@ -66,11 +65,11 @@ def test_what_is_drawn_is_the_panels_and_the_baseline_stays(explorer):
     assert len(now(explorer, "join.missed").y) == len(delay_words()) == 13
 
 
-def test_the_baseline_has_open_symbols_and_no_words(explorer):
-    ghost = pinned(explorer, "join.rules")
-    assert ghost.marker.symbol == "circle-open" and ghost.mode == "markers"
-    assert ghost.marker.color == TEXT
-    assert pinned(explorer, "join.here").marker.symbol == "star-open"
+def test_the_baseline_has_open_symbols(explorer):
+    for name in ("join.here", "join.fixed", "join.priced"):
+        symbol = now(explorer, name).marker.symbol
+        assert pinned(explorer, name).marker.symbol == f"{symbol}-open"
+    assert len({now(explorer, f"join.{rule}").marker.symbol for rule in RULES}) == 4
 
 
 def test_the_table_says_what_is_watched_beside_what_happened(explorer):
