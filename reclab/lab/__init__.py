@@ -38,6 +38,9 @@ leakage, ranker_leakage  features read at label time: counters and a tree, and t
 training_modes  streaming, hourly and daily batch through two days with a drift and a bad hour
           (relived.py: the days under other tastes; drifting_days.py: their samples;
           training_arms.py: one mode, step by step)
+join_panel  a day joined again at every move of a knob, and a model that learned from it
+          (join_panel_build.py: made once; click_model.py: learns again in milliseconds)
+leaky_columns  a training table that was read too late, beside what was served
 evening, value_study  what lesson 04 turns and reads: machines, policies and a surge; who says what
           a request gains
 doctor    is everything installed and answering?
