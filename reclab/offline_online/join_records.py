@@ -55,8 +55,10 @@ def read(
     n = len(raw[names[0]])
     if any(column.shape != (n,) for column in raw.values()):
         raise DataError("columns of one batch must be equally long and flat")
+    rejected: dict[str, Table] = {}
+    if not n:
+        return empty(names), rejected
     why = _faults(raw, names, stamps)
-    rejected = {}
     if why:
         bad = np.zeros(n, bool)
         for reason, rows in why.items():

@@ -17,18 +17,19 @@ from reclab.core.types import Array
 
 DEAD, SPILLED = -2, -1  # own[position] of a row without a slot: gone, or in the dict
 SLOTS = 4  # slots a place of the ring
-MIX_A, MIX_B, MIX = (np.uint64(0x9E3779B97F4A7C15 + step) for step in (0, 0x1234567E, 0x3F58476E))
-HALF = np.uint64(32)
+# odd numbers without a pattern in their bits
+MIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+MIX_A, MIX_B, MIX_C = (np.array(number, np.uint64) for number in MIX)
+HALF = np.array(32, np.uint64)
 SHIFTS = np.array([[0], [21], [42]], np.uint64)  # of a hash: a row of bits for each probe
 
 
 def _mixed(a: Array, b: Array) -> Array:
     """(n,) uint64 hash of the pairs."""
     h = a.view(np.uint64) * MIX_A
-    h ^= (b.view(np.uint64) + MIX_B) * MIX
+    h += b.view(np.uint64) * MIX_B
     h ^= h >> HALF
-    h *= MIX_B
-    h ^= h >> HALF
+    h *= MIX_C
     return h
 
 
@@ -195,7 +196,7 @@ class KeyedRing:
             a, b = self._columns["a"][spilled], self._columns["b"][spilled]
             for pair in zip(a.tolist(), b.tolist(), strict=True):
                 del self._spilled[pair]
-            for slot in self._probe(a, b)[0][0].tolist():
+            for slot in (_mixed(a, b) & self._mask).tolist():
                 self._count(slot, -1)
         self._own[at] = DEAD
         self.tail += n

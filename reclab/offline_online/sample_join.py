@@ -36,6 +36,8 @@ from reclab.offline_online.keyed_ring import KeyedRing
 
 CLOSED = NEVER  # the close of a row that has been given out
 WATCH, PAY = KINDS.index("watch"), KINDS.index("pay")
+BITS = 1 << np.arange(len(KINDS), dtype=np.uint16)
+ONE = np.uint16(1)  # of the column's own type, or each addition would be cast by itself
 Batch = Table | Mapping[str, Array]
 
 
@@ -222,8 +224,8 @@ class SampleJoin:
         good = (stamp <= close) & (close != CLOSED)
         at, which = at[good], which[good]
         kind, value = told["kind"][which], told["value"][which]
-        np.bitwise_or.at(rows["labels"], at, np.left_shift(1, kind).astype(np.uint16))
-        np.add.at(rows["n_labels"], at, 1)
+        np.bitwise_or.at(rows["labels"], at, BITS.take(kind))
+        np.add.at(rows["n_labels"], at, ONE)
         some = kind == WATCH
         np.maximum.at(rows["watch_sec"], at[some], value[some].astype(np.float32))
         some = kind == PAY
