@@ -17,6 +17,7 @@ from reclab.core.types import Array
 
 DEAD, SPILLED = -2, -1  # own[position] of a row without a slot: gone, or in the dict
 SLOTS = 4  # slots a place of the ring
+FEW = 8  # rows for which the dict costs less than another round of claims
 # odd numbers without a pattern in their bits
 MIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 MIX_A, MIX_B, MIX_C = (np.array(number, np.uint64) for number in MIX)
@@ -133,8 +134,11 @@ class KeyedRing:
             lost, holder = rows[~won], holder[~won]
             twin = self._has(holder, a[lost], b[lost])
             at[lost[twin]], fresh[lost[twin]] = holder[twin], False
-            lost = lost[~twin][::-1]
-            at[lost], fresh[lost] = self._claim_anew(place[lost], a[lost], b[lost])
+            left = lost[~twin][::-1]  # another key of the batch took their slot
+            if len(left) > FEW:
+                at[left], fresh[left] = self._claim_anew(place[left], a[left], b[left])
+            else:
+                self._spill(left, a, b, slots, at, fresh)
         return at, fresh
 
     def _claim_anew(self, place: Array, a: Array, b: Array) -> tuple[Array, Array]:
@@ -144,7 +148,7 @@ class KeyedRing:
     def _spill(
         self, rows: Array, a: Array, b: Array, slots: Array, at: Array, fresh: Array
     ) -> None:
-        """Rows that find all slots taken go to the dict."""
+        """Rows without a slot go to the dict."""
         for row in rows.tolist():
             mine = int(at[row])
             at[row] = self._spilled.setdefault((int(a[row]), int(b[row])), mine)
@@ -165,7 +169,7 @@ class KeyedRing:
 
     def alive(self, at: Array) -> Array:
         """(n,) bool: the position holds a row (a twin's place does not)."""
-        return np.asarray(self._own[at] != DEAD)
+        return np.asarray(self._own.take(at) != DEAD)
 
     def parts(self, name: str, start: int) -> list[Array]:
         """A column from row number ``start`` on, as one or two views in order."""
@@ -191,7 +195,7 @@ class KeyedRing:
         if not n:
             return
         at = np.arange(self.tail, self.tail + n) & (self.capacity - 1)
-        spilled = at[self._own[at] == SPILLED]
+        spilled = at[self._own.take(at) == SPILLED]
         if len(spilled):
             a, b = self._columns["a"][spilled], self._columns["b"][spilled]
             for pair in zip(a.tolist(), b.tolist(), strict=True):

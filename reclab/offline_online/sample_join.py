@@ -177,14 +177,14 @@ class SampleJoin:
             count["unmatched"] += int(len(known) - known.sum())
             rejected["report: no such impression"] = _some(told, ~known)
             at, told = at[known], {name: column[known] for name, column in told.items()}
-        time_ms = rows["time_ms"][at]
+        time_ms = rows["time_ms"].take(at)
         early = (told["event_ms"] < time_ms - self.config.skew_ms) | (told["report_ms"] < time_ms)
         if early.any():
             count["early"] += int(early.sum())
             rejected["report: before its impression"] = _some(told, early)
             at, told = at[~early], {name: column[~early] for name, column in told.items()}
         on_time = self._give(at, told)
-        delay = told["report_ms"] - rows["time_ms"][at]
+        delay = told["report_ms"] - rows["time_ms"].take(at)
         count["on_time"] += int(on_time.sum())
         self._report.on_time_by_delay += by_delay(delay[on_time])
         if on_time.all():
@@ -216,7 +216,7 @@ class SampleJoin:
     def _mark(self, at: Array, told: Columns, which: Array) -> Array:
         """(n,) bool: the reports ``which`` that are in time; their labels are written."""
         rows, stamp = self._rows, told["report_ms"][which]
-        close = rows["close_ms"][at]
+        close = rows["close_ms"].take(at)
         if self.rule.needs:
             due = np.flatnonzero((stamp > close) & (close != CLOSED))
             here = at[due]
@@ -239,7 +239,7 @@ class SampleJoin:
         places = (np.concatenate(due).nonzero()[0] + self._open_from) & (rows.capacity - 1)
         alive = rows.alive(places)
         at = places[alive]
-        close = rows["close_ms"][at]
+        close = rows["close_ms"].take(at)
         if self.rule.needs and len(at):
             close = self.rule.renewed(close, rows["time_ms"][at], rows["mark"][at])
             rows["close_ms"][at] = close
@@ -261,9 +261,9 @@ class SampleJoin:
 
     def _sample(self, at: Array, close: Array) -> Table:
         rows, count = self._rows, self._report.count
-        columns = {"req_id": rows["a"][at], "video_id": rows["b"][at]}
+        columns = {"req_id": rows["a"].take(at), "video_id": rows["b"].take(at)}
         names = (*self.config.carry, "time_ms", "labels", "n_labels", "watch_sec", "pay_amount")
-        columns |= {name: rows[name][at] for name in names}
+        columns |= {name: rows[name].take(at) for name in names}
         columns["close_ms"] = close
         count["samples"] += len(at)
         count["labelled"] += int(np.count_nonzero(columns["labels"]))
