@@ -170,7 +170,8 @@ def _check_depth(value: object, left: int) -> None:
         if not left:
             raise Refused("too_deep", f"nested deeper than {MOST_DEPTH}")
         for inner in value.values() if isinstance(value, dict) else value:
-            _check_depth(inner, left - 1)
+            if isinstance(inner, (dict, list)):
+                _check_depth(inner, left - 1)
 
 
 def dump(event: Mapping[str, Any]) -> bytes:

@@ -57,8 +57,8 @@ LOADS = ((2_000, 10, 600), (4_000, 20, 600), (0, 20, 900), (0, 100, 600))  # 0: 
 
 def load(folder: Path | None) -> None:
     """Events a second at a given rate and as fast as it goes, by events in a request."""
-    print(f"{'offered/s':>9}{'served/s':>10}{'a request':>11}{'p50':>9}{'p99':>9}{'load':>7}", end="")
-    print("   CPU us an event: gateway, Redis, clients; cores in use")
+    print(f"{'offered/s':>9}{'served/s':>10}{'a request':>11}{'p50':>9}{'p99':>9}{'load':>7}"
+          "   CPU us an event: gateway, Redis, clients; cores in use")  # fmt: skip
     for rate, size, n_requests in LOADS:
         with open_log(namespace=f"bench-{size}-{rate}-{bool(folder)}", folder=folder) as log:
             seen = KV(namespace=f"{log.kv.namespace}-seen")  # type: ignore[attr-defined]
