@@ -26,6 +26,7 @@ BENCHES = {
     "dcaf": "the price of computing beside HiGHS, up to a million requests",
     "surge": "degradation policies in a surge, a day, real traces; the load model beside a queue",
     "join": "the sample join beside a dictionary with a heap: 1,000,000 impressions (minutes)",
+    "end_to_end": "requests and reports through the embedded Redis to samples: events/s",
     "router": "200 concurrent pages on real processes: faults, recovery; overhead in one process",
     "gateway": "tracking events over HTTP into the log: events/s, p99, killed consumers",
     "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",
