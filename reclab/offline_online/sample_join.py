@@ -29,6 +29,7 @@ from reclab.offline_online.join_records import (
     concat,
     empty,
     read,
+    ripe,
 )
 from reclab.offline_online.join_report import COUNTERS, JoinReport, by_delay
 from reclab.offline_online.join_window import LONGEST_MS, NEVER, CloseRule, FixedWindow
@@ -117,10 +118,10 @@ class SampleJoin:
         now = by_itself if watermark_ms is None else watermark_ms
         before, self._watermark = self._watermark, max(self._watermark, now)
         now = self._watermark
-        ripe, self._shown = _ripe(concat(shown), "time_ms", now)
-        self._open(ripe, before, rejected)
-        ripe, self._told = _ripe(concat(told), "report_ms", now)
-        late = self._label(ripe, rejected)
+        ready, self._shown = ripe(concat(shown), "time_ms", now)
+        self._open(ready, before, rejected)
+        ready, self._told = ripe(concat(told), "report_ms", now)
+        late = self._label(ready, rejected)
         return Joined(self._close(now), late, rejected)
 
     def flush(self) -> Joined:
@@ -331,13 +332,3 @@ class SampleJoin:
 
 def _some(rows: Columns, which: Array) -> Table:
     return Table({name: column[which] for name, column in rows.items()})
-
-
-def _ripe(rows: Columns, stamp: str, now: int) -> tuple[Columns, Columns]:
-    """Rows stamped before ``now`` in order of their stamps, and the others."""
-    stamps = rows[stamp]
-    if (stamps[1:] < stamps[:-1]).any():
-        order = np.argsort(stamps, kind="stable")
-        rows = {name: column[order] for name, column in rows.items()}
-    n = int(rows[stamp].searchsorted(now))
-    return {k: c[:n] for k, c in rows.items()}, {k: c[n:].copy() for k, c in rows.items()}
