@@ -27,6 +27,7 @@ from reclab.stores.event_log import EventLog, TopicConfig, open_log
 from reclab.stores.kv import KV
 from reclab.stores.redis_server import own_server
 from tests.bench.gateway import cpu_s
+from tests.bench.joiner import WIDTHS
 from tests.offline_online.join_storm import (
     DISORDER_MS,
     REMEMBER_MS,
@@ -39,7 +40,6 @@ from tests.offline_online.join_storm import (
 from tests.offline_online.posts import NOW, batch, event
 
 PAGES, CARDS = 10_000, 10
-WIDTHS = (8, 100, 20, 24)  # about the cascade's own: user, request, history, pair
 PARTITIONS = 4
 Entry = tuple[int, str, bytes]
 
