@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import uvicorn
@@ -275,4 +275,4 @@ def _refusal(fault: Fault) -> Answer:
 
 def _reply(answer: Answer) -> JSONResponse:
     later = {429: {"retry-after": "1"}, 503: {"retry-after": "1"}}
-    return JSONResponse(asdict(answer), answer.status, headers=later.get(answer.status))
+    return JSONResponse(vars(answer), answer.status, headers=later.get(answer.status))

@@ -55,8 +55,10 @@ def read(
     n = len(raw[names[0]])
     if any(column.shape != (n,) for column in raw.values()):
         raise DataError("columns of one batch must be equally long and flat")
+    rejected: dict[str, Table] = {}
+    if not n:
+        return empty(names), rejected
     why = _faults(raw, names, stamps)
-    rejected = {}
     if why:
         bad = np.zeros(n, bool)
         for reason, rows in why.items():
@@ -112,3 +114,13 @@ def concat(parts: list[Columns]) -> Columns:
     if len(parts) == 1:
         return parts[0]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def ripe(rows: Columns, stamp: str, now: int) -> tuple[Columns, Columns]:
+    """Rows stamped before ``now`` in order of their stamps, and the others."""
+    stamps = rows[stamp]
+    if (stamps[1:] < stamps[:-1]).any():
+        order = np.argsort(stamps, kind="stable")
+        rows = {name: column[order] for name, column in rows.items()}
+    n = int(rows[stamp].searchsorted(now))
+    return {k: c[:n] for k, c in rows.items()}, {k: c[n:].copy() for k, c in rows.items()}

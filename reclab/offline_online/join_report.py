@@ -16,6 +16,7 @@ from reclab.core.types import Array
 
 # minutes: edges between the delays that are counted apart
 DELAY_EDGES_MIN = (0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 240, 1440)
+_EDGES_MS = np.array(DELAY_EDGES_MIN) * 60_000
 COUNTERS = (
     "impressions", "opened", "duplicate_impressions", "late_impressions", "bad_impressions",
     "reports", "on_time", "late", "unmatched", "early", "duplicate_reports", "bad_reports",
@@ -81,5 +82,4 @@ def _zeros() -> Array:
 
 def by_delay(delay_ms: Array) -> Array:
     """(13,) counts of delays between ``DELAY_EDGES_MIN``."""
-    edges = np.asarray(DELAY_EDGES_MIN) * 60_000
-    return np.bincount(edges.searchsorted(delay_ms), minlength=len(edges) + 1)
+    return np.bincount(_EDGES_MS.searchsorted(delay_ms), minlength=len(_EDGES_MS) + 1)

@@ -1,10 +1,10 @@
 """Keyed ring: rows that come and go in order of time, found by a pair of numbers, by batches.
 
-Columns lie in a ring; a row's key (a, b) hashes to two slots of a table four times as large, and
+Columns lie in a ring; a row's key (a, b) hashes to three slots of a table four times as large, and
 the row takes the first that is free. A slot counts only while the row it names says that it holds
-that slot, so rows that leave need no tombstones. The few that find both slots taken go to a dict.
-    slots: s1 = h mod m, s2 = (h >> 32) mod m;  slot s is taken  <=>  own[slots[s]] = s
-Reference: Azar, Broder, Karlin and Upfal 1994 (two choices); Pagh and Rodler 2004 (two probes).
+that slot, so rows that leave need no tombstones. The few that find all three taken go to a dict.
+    slots: s_k = (h >> 21 k) mod m, k = 0, 1, 2;  slot s is taken  <=>  own[slots[s]] = s
+Reference: Azar, Broder, Karlin and Upfal 1994 (more choices); Pagh and Rodler 2004 (few probes).
 
 Simplified: the ring grows by doubling and never shrinks; industry keeps such state on disk too.
 """
@@ -17,17 +17,20 @@ from reclab.core.types import Array
 
 DEAD, SPILLED = -2, -1  # own[position] of a row without a slot: gone, or in the dict
 SLOTS = 4  # slots a place of the ring
-MIX_A, MIX_B, MIX = (np.uint64(0x9E3779B97F4A7C15 + step) for step in (0, 0x1234567E, 0x3F58476E))
-HALF = np.uint64(32)
+FEW = 8  # rows for which the dict costs less than another round of claims
+# odd numbers without a pattern in their bits
+MIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+MIX_A, MIX_B, MIX_C = (np.array(number, np.uint64) for number in MIX)
+HALF = np.array(32, np.uint64)
+SHIFTS = np.array([[0], [21], [42]], np.uint64)  # of a hash: a row of bits for each probe
 
 
 def _mixed(a: Array, b: Array) -> Array:
     """(n,) uint64 hash of the pairs."""
     h = a.view(np.uint64) * MIX_A
-    h ^= (b.view(np.uint64) + MIX_B) * MIX
+    h += b.view(np.uint64) * MIX_B
     h ^= h >> HALF
-    h *= MIX_B
-    h ^= h >> HALF
+    h *= MIX_C
     return h
 
 
@@ -68,80 +71,91 @@ class KeyedRing:
         arrays = (*self._columns.values(), self._own, self._slots, self._spills)
         return sum(column.nbytes for column in arrays) + 200 * len(self._spilled)
 
-    def _two_slots(self, a: Array, b: Array) -> tuple[Array, Array]:
-        h = _mixed(a, b)
-        return (h & self._mask).view(np.int64), ((h >> HALF) & self._mask).view(np.int64)
+    def _probe(self, a: Array, b: Array) -> tuple[Array, Array, Array]:
+        """(3, n) each: slots of the keys, positions that they name, whether a row has the slot."""
+        slots = ((_mixed(a, b) >> SHIFTS) & self._mask).view(np.int64)
+        named = self._slots.take(slots)
+        return slots, named, self._own.take(named) == slots
 
     def find(self, a: Array, b: Array) -> Array:
         """(n,) positions of the keys, int64 contiguous arrays; -1 = not here."""
-        return self._find(a, b, *self._two_slots(a, b))
+        return self._find(a, b, *self._probe(a, b))
 
-    def _find(self, a: Array, b: Array, first: Array, second: Array) -> Array:
-        at = self._slots.take(first)
-        missing = (~self._holds(at, a, b)).nonzero()[0]
-        if len(missing):
-            then = self._slots.take(second.take(missing))
-            there = self._holds(then, a.take(missing), b.take(missing))
-            at[missing] = np.where(there, then, -1)
-            if self._spilled:
-                lost = missing[~there]
-                lost = lost[self._spills.take(first.take(lost)) > 0]
-                pairs = zip(a[lost].tolist(), b[lost].tolist(), strict=True)
-                at[lost] = [self._spilled.get(pair, -1) for pair in pairs]
-        return at.astype(np.int64)
+    def _find(self, a: Array, b: Array, slots: Array, named: Array, taken: Array) -> Array:
+        at = np.full(len(a), -1)
+        probe = taken.ravel().nonzero()[0]
+        row, place = probe % max(len(a), 1), named.ravel().take(probe)
+        same = self._has(place, a.take(row), b.take(row))
+        at[row[same]] = place[same]
+        if self._spilled:
+            lost = (at < 0).nonzero()[0]
+            lost = lost[self._spills.take(slots[0].take(lost)) > 0]
+            pairs = zip(a[lost].tolist(), b[lost].tolist(), strict=True)
+            at[lost] = [self._spilled.get(pair, -1) for pair in pairs]
+        return at
 
-    def _holds(self, at: Array, a: Array, b: Array) -> Array:
-        same = self._columns["a"].take(at) == a
-        same &= self._columns["b"].take(at) == b
-        same &= self._own.take(at) != DEAD
-        return np.asarray(same)
+    def _has(self, at: Array, a: Array, b: Array) -> Array:
+        """(n,) bool: the row there, dead or alive, has this key."""
+        return (self._columns["a"].take(at) == a) & (self._columns["b"].take(at) == b)
 
     def add(self, a: Array, b: Array) -> tuple[Array, Array]:
         """Rows for the keys that are new: (n,) positions, and (n,) bool which are new. A key that
         is here, or earlier in the batch, keeps its row. A new row's columns are the caller's."""
         if len(self) + len(a) > self.capacity:
             self._grow(len(self) + len(a))
-        first, second = self._two_slots(a, b)
-        at = self._find(a, b, first, second)
+        slots, named, taken = self._probe(a, b)
+        at = self._find(a, b, slots, named, taken)
         fresh = at < 0
         new = fresh.nonzero()[0]
         if len(new) < len(a):
-            a, b, first, second = a[new], b[new], first[new], second[new]
+            a, b, slots, taken = a[new], b[new], slots[:, new], taken[:, new]
         place = np.arange(self.head, self.head + len(new)) & (self.capacity - 1)
         self.head += len(new)
         self._columns["a"][place], self._columns["b"][place] = a, b
-        at[new], fresh[new] = self._claim(place, a, b, first, second)
+        at[new], fresh[new] = self._claim(place, a, b, slots, taken)
         return at, fresh
 
     def _claim(
-        self, place: Array, a: Array, b: Array, first: Array, second: Array
+        self, place: Array, a: Array, b: Array, slots: Array, taken: Array
     ) -> tuple[Array, Array]:
         """Give the rows at ``place`` their slots: (n,) positions and which were not twins."""
-        at, left, fresh = place.copy(), np.arange(len(place)), np.ones(len(place), bool)
-        for slot in (first, second):
-            wanted, mine = slot.take(left), place.take(left)
-            free = (self._own.take(self._slots.take(wanted)) != wanted).nonzero()[0]
-            # backwards, so that of twins in one batch the first one stays
-            free = free[::-1]
-            self._slots[wanted.take(free)] = mine.take(free)
-            holder = self._slots.take(wanted)
-            won = holder == mine
-            self._own[mine[won]] = wanted[won]
-            lost = (~won).nonzero()[0]
-            left, holder = left[lost], holder[lost].astype(np.int64)
-            twin = self._holds(holder, a[left], b[left])
-            at[left[twin]], fresh[left[twin]] = holder[twin], False
-            left = left[~twin]
-            if not len(left):
-                return at, fresh
-        for row in left.tolist():
-            mine_at = int(place[row])
-            at[row] = self._spilled.setdefault((int(a[row]), int(b[row])), mine_at)
-            fresh[row] = at[row] == mine_at
-            self._own[mine_at] = SPILLED if fresh[row] else DEAD
-            if fresh[row]:
-                self._count(int(first[row]), 1)
+        at, fresh = place.copy(), np.ones(len(place), bool)
+        full = taken[0] & taken[1] & taken[2]
+        wanted = np.where(taken[0], np.where(taken[1], slots[2], slots[1]), slots[0])
+        rows = (~full).nonzero()[0][::-1]  # backwards, so that of twins the first one stays
+        wanted, mine = wanted.take(rows), place.take(rows)
+        self._slots[wanted] = mine
+        holder = self._slots.take(wanted)
+        won = holder == mine
+        self._own[mine[won]] = wanted[won]
+        if len(rows) < len(place):
+            self._spill(full.nonzero()[0], a, b, slots, at, fresh)
+        if not won.all():
+            lost, holder = rows[~won], holder[~won]
+            twin = self._has(holder, a[lost], b[lost])
+            at[lost[twin]], fresh[lost[twin]] = holder[twin], False
+            left = lost[~twin][::-1]  # another key of the batch took their slot
+            if len(left) > FEW:
+                at[left], fresh[left] = self._claim_anew(place[left], a[left], b[left])
+            else:
+                self._spill(left, a, b, slots, at, fresh)
         return at, fresh
+
+    def _claim_anew(self, place: Array, a: Array, b: Array) -> tuple[Array, Array]:
+        slots, _, taken = self._probe(a, b)
+        return self._claim(place, a, b, slots, taken)
+
+    def _spill(
+        self, rows: Array, a: Array, b: Array, slots: Array, at: Array, fresh: Array
+    ) -> None:
+        """Rows without a slot go to the dict."""
+        for row in rows.tolist():
+            mine = int(at[row])
+            at[row] = self._spilled.setdefault((int(a[row]), int(b[row])), mine)
+            fresh[row] = at[row] == mine
+            if fresh[row]:
+                self._own[mine] = SPILLED
+                self._count(int(slots[0, row]), 1)
 
     def _count(self, slot: int, by: int) -> None:
         if self._spills[slot] < 255:  # a full counter stays full, which is safe
@@ -155,7 +169,7 @@ class KeyedRing:
 
     def alive(self, at: Array) -> Array:
         """(n,) bool: the position holds a row (a twin's place does not)."""
-        return np.asarray(self._own[at] != DEAD)
+        return np.asarray(self._own.take(at) != DEAD)
 
     def parts(self, name: str, start: int) -> list[Array]:
         """A column from row number ``start`` on, as one or two views in order."""
@@ -181,12 +195,12 @@ class KeyedRing:
         if not n:
             return
         at = np.arange(self.tail, self.tail + n) & (self.capacity - 1)
-        spilled = at[self._own[at] == SPILLED]
+        spilled = at[self._own.take(at) == SPILLED]
         if len(spilled):
             a, b = self._columns["a"][spilled], self._columns["b"][spilled]
             for pair in zip(a.tolist(), b.tolist(), strict=True):
                 del self._spilled[pair]
-            for slot in self._two_slots(a, b)[0].tolist():
+            for slot in (_mixed(a, b) & self._mask).tolist():
                 self._count(slot, -1)
         self._own[at] = DEAD
         self.tail += n
@@ -210,7 +224,7 @@ class KeyedRing:
             column[at] = rows[name]
         alive = rows["alive"]
         a, b = (np.ascontiguousarray(rows[key][alive]) for key in "ab")
-        self._claim(at[alive], a, b, *self._two_slots(a, b))
+        self._claim_anew(at[alive], a, b)
 
     def state(self) -> dict[str, Array]:
         """What ``restore`` needs: the rows in order; the table of slots is built again."""

@@ -29,6 +29,7 @@ from reclab.offline_online.join_records import (
     concat,
     empty,
     read,
+    ripe,
 )
 from reclab.offline_online.join_report import COUNTERS, JoinReport, by_delay
 from reclab.offline_online.join_window import LONGEST_MS, NEVER, CloseRule, FixedWindow
@@ -36,6 +37,8 @@ from reclab.offline_online.keyed_ring import KeyedRing
 
 CLOSED = NEVER  # the close of a row that has been given out
 WATCH, PAY = KINDS.index("watch"), KINDS.index("pay")
+BITS = 1 << np.arange(len(KINDS), dtype=np.uint16)
+ONE = np.uint16(1)  # of the column's own type, or each addition would be cast by itself
 Batch = Table | Mapping[str, Array]
 
 
@@ -115,10 +118,10 @@ class SampleJoin:
         now = by_itself if watermark_ms is None else watermark_ms
         before, self._watermark = self._watermark, max(self._watermark, now)
         now = self._watermark
-        ripe, self._shown = _ripe(concat(shown), "time_ms", now)
-        self._open(ripe, before, rejected)
-        ripe, self._told = _ripe(concat(told), "report_ms", now)
-        late = self._label(ripe, rejected)
+        ready, self._shown = ripe(concat(shown), "time_ms", now)
+        self._open(ready, before, rejected)
+        ready, self._told = ripe(concat(told), "report_ms", now)
+        late = self._label(ready, rejected)
         return Joined(self._close(now), late, rejected)
 
     def flush(self) -> Joined:
@@ -175,14 +178,14 @@ class SampleJoin:
             count["unmatched"] += int(len(known) - known.sum())
             rejected["report: no such impression"] = _some(told, ~known)
             at, told = at[known], {name: column[known] for name, column in told.items()}
-        time_ms = rows["time_ms"][at]
+        time_ms = rows["time_ms"].take(at)
         early = (told["event_ms"] < time_ms - self.config.skew_ms) | (told["report_ms"] < time_ms)
         if early.any():
             count["early"] += int(early.sum())
             rejected["report: before its impression"] = _some(told, early)
             at, told = at[~early], {name: column[~early] for name, column in told.items()}
         on_time = self._give(at, told)
-        delay = told["report_ms"] - rows["time_ms"][at]
+        delay = told["report_ms"] - rows["time_ms"].take(at)
         count["on_time"] += int(on_time.sum())
         self._report.on_time_by_delay += by_delay(delay[on_time])
         if on_time.all():
@@ -214,7 +217,7 @@ class SampleJoin:
     def _mark(self, at: Array, told: Columns, which: Array) -> Array:
         """(n,) bool: the reports ``which`` that are in time; their labels are written."""
         rows, stamp = self._rows, told["report_ms"][which]
-        close = rows["close_ms"][at]
+        close = rows["close_ms"].take(at)
         if self.rule.needs:
             due = np.flatnonzero((stamp > close) & (close != CLOSED))
             here = at[due]
@@ -222,8 +225,8 @@ class SampleJoin:
         good = (stamp <= close) & (close != CLOSED)
         at, which = at[good], which[good]
         kind, value = told["kind"][which], told["value"][which]
-        np.bitwise_or.at(rows["labels"], at, np.left_shift(1, kind).astype(np.uint16))
-        np.add.at(rows["n_labels"], at, 1)
+        np.bitwise_or.at(rows["labels"], at, BITS.take(kind))
+        np.add.at(rows["n_labels"], at, ONE)
         some = kind == WATCH
         np.maximum.at(rows["watch_sec"], at[some], value[some].astype(np.float32))
         some = kind == PAY
@@ -237,7 +240,7 @@ class SampleJoin:
         places = (np.concatenate(due).nonzero()[0] + self._open_from) & (rows.capacity - 1)
         alive = rows.alive(places)
         at = places[alive]
-        close = rows["close_ms"][at]
+        close = rows["close_ms"].take(at)
         if self.rule.needs and len(at):
             close = self.rule.renewed(close, rows["time_ms"][at], rows["mark"][at])
             rows["close_ms"][at] = close
@@ -259,9 +262,9 @@ class SampleJoin:
 
     def _sample(self, at: Array, close: Array) -> Table:
         rows, count = self._rows, self._report.count
-        columns = {"req_id": rows["a"][at], "video_id": rows["b"][at]}
+        columns = {"req_id": rows["a"].take(at), "video_id": rows["b"].take(at)}
         names = (*self.config.carry, "time_ms", "labels", "n_labels", "watch_sec", "pay_amount")
-        columns |= {name: rows[name][at] for name in names}
+        columns |= {name: rows[name].take(at) for name in names}
         columns["close_ms"] = close
         count["samples"] += len(at)
         count["labelled"] += int(np.count_nonzero(columns["labels"]))
@@ -329,13 +332,3 @@ class SampleJoin:
 
 def _some(rows: Columns, which: Array) -> Table:
     return Table({name: column[which] for name, column in rows.items()})
-
-
-def _ripe(rows: Columns, stamp: str, now: int) -> tuple[Columns, Columns]:
-    """Rows stamped before ``now`` in order of their stamps, and the others."""
-    stamps = rows[stamp]
-    if (stamps[1:] < stamps[:-1]).any():
-        order = np.argsort(stamps, kind="stable")
-        rows = {name: column[order] for name, column in rows.items()}
-    n = int(rows[stamp].searchsorted(now))
-    return {k: c[:n] for k, c in rows.items()}, {k: c[n:].copy() for k, c in rows.items()}

@@ -21,6 +21,7 @@ from reclab.core.tables import Table, conform
 KINDS = ("click", "watch", "like", "comment", "share", "forward", "follow", "pay")
 MOST_VALUE = {"watch": 86_400.0, "pay": 1_000_000.0}  # seconds, money; others count 1
 MOST_DEPTH = 8
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # made once, not for each event
 _EVENT_ID = re.compile(r"[A-Za-z0-9_-]{4,64}")
 
 
@@ -78,7 +79,7 @@ def _event_id(name: str, value: object) -> str:
 
 
 def _kind(name: str, value: object) -> int:
-    plain = value.strip().lower() if isinstance(value, str) else value
+    plain = value.strip().lower() if isinstance(value, str) and len(value) <= 40 else value
     if plain in KINDS:
         return KINDS.index(str(plain))
     raise _bad(name, value, "one of " + ", ".join(KINDS))
@@ -170,12 +171,13 @@ def _check_depth(value: object, left: int) -> None:
         if not left:
             raise Refused("too_deep", f"nested deeper than {MOST_DEPTH}")
         for inner in value.values() if isinstance(value, dict) else value:
-            _check_depth(inner, left - 1)
+            if isinstance(inner, (dict, list)):
+                _check_depth(inner, left - 1)
 
 
 def dump(event: Mapping[str, Any]) -> bytes:
     """The bytes that go into the log."""
-    return json.dumps(event, separators=(",", ":")).encode()
+    return _encode(event).encode()
 
 
 def feedback_table(values: Sequence[bytes]) -> Table:

@@ -27,6 +27,7 @@ BENCHES = {
     "training_modes": "streaming, hourly, daily batch: drift and a bad hour, three seeds (minutes)",
     "surge": "degradation policies in a surge, a day, real traces; the load model beside a queue",
     "join": "the sample join beside a dictionary with a heap: 1,000,000 impressions (minutes)",
+    "end_to_end": "requests and reports through the embedded Redis to samples: events/s",
     "router": "200 concurrent pages on real processes: faults, recovery; overhead in one process",
     "joiner": "the joiner through the embedded Redis: impressions and reports a second, its state",
     "joiner_kills": "1,000,000 impressions, gateway, joiners and Redis killed 20 times (minutes)",

@@ -26,30 +26,8 @@ from reclab.stores.redis_server import own_server
 from tests.offline_online.posts import KEYS, NOW, event
 
 FREE = GatewayConfig(rate=RateConfig(per_s=1e9, burst=1e9, slots=1000))
-CLIENTS = """
-import asyncio, json, sys, time
-import httpx
-from tests.offline_online.posts import PATH, batch, event, signed
-url, n_clients, n_requests, size, rate = sys.argv[1], *map(float, sys.argv[2:])
-async def work(client, number, took):
-    for i in range(int(n_requests)):
-        at = (number * int(n_requests) + i) * int(size)
-        asked = signed(batch(*[event(at + j) for j in range(int(size))]))
-        due = began_all + (i + number / n_clients) * n_clients * size / rate
-        await asyncio.sleep(max(0, due - time.perf_counter()))
-        began = time.perf_counter()
-        answer = await client.post(url + PATH, **asked)
-        took.append((time.perf_counter() - began, answer.json()["accepted"]))
-async def main():
-    global began_all
-    took = []
-    async with httpx.AsyncClient(timeout=30) as client:
-        await asyncio.gather(*[client.get(url + "/v1/health") for k in range(int(n_clients))])
-        began_all = time.perf_counter()
-        await asyncio.gather(*[work(client, k, took) for k in range(int(n_clients))])
-    print(json.dumps([time.perf_counter() - began_all, took]))
-asyncio.run(main())
-"""
+CLIENTS = "from tests.bench.gateway_clients import *; asyncio.run(main(sys.argv[1], "
+CLIENTS += "*map(int, sys.argv[2:5]), float(sys.argv[5])))"
 READER = """
 import sys, json
 from reclab.stores.event_log import ConsumerConfig, open_log
@@ -74,27 +52,33 @@ def cpu_s(pid: int) -> float:
     return float(spent.user + spent.system)
 
 
+LOADS = ((2_000, 10, 600), (4_000, 20, 600), (0, 20, 900), (0, 100, 600))  # 0: all they can
+
+
 def load(folder: Path | None) -> None:
     """Events a second at a given rate and as fast as it goes, by events in a request."""
-    print(f"{'offered':>9}{'a request':>11}{'events/s':>10}{'p50':>9}{'p99':>9}   CPU us an event")
-    for rate, size, n_requests in ((2_000, 10, 60), (4_000, 20, 60), (1e9, 20, 60), (1e9, 100, 40)):
-        with open_log(namespace=f"bench-{size}-{rate:g}-{bool(folder)}", folder=folder) as log:
+    print(f"{'offered/s':>9}{'served/s':>10}{'a request':>11}{'p50':>9}{'p99':>9}{'load':>7}"
+          "   CPU us an event: gateway, Redis, clients; cores in use")  # fmt: skip
+    for rate, size, n_requests in LOADS:
+        with open_log(namespace=f"bench-{size}-{rate}-{bool(folder)}", folder=folder) as log:
             seen = KV(namespace=f"{log.kv.namespace}-seen")  # type: ignore[attr-defined]
             with run_gateway(log, KEYS, FREE, seen, lambda: NOW) as gateway:
                 redis = {own_server(folder).pid, own_server().pid}
                 before = cpu_s(os.getpid()), sum(map(cpu_s, redis))
-                clients = python(CLIENTS, gateway.url, 16, n_requests, size, rate)
+                clients = python(CLIENTS, gateway.url, 16, n_requests // 16, size, rate)
                 out, _ = clients.communicate(timeout=120)
                 spent = cpu_s(os.getpid()) - before[0], sum(map(cpu_s, redis)) - before[1]
-            seconds, took = json.loads(out)
+            seconds, of_clients, took = json.loads(out)
             n = sum(accepted for _, accepted in took)
             lost = n - int(log.stats("events").end.sum())
-            p50, p99 = 1000 * np.percentile([ms for ms, _ in took], [50, 99])
-            offered = f"{rate:,.0f}" if rate < 1e9 else "all"
-            own, of_redis = (1e6 * s / n for s in spent)
+            p50, p99 = 1000 * np.percentile([s for s, _ in took], [50, 99])
+            parts = [*spent, of_clients]
+            own, of_redis, theirs = (1e6 * s / n for s in parts)
             print(
-                f"{offered:>9}{size:>11}{n / seconds:>10,.0f}{p50:>6.1f} ms{p99:>6.1f} ms"
-                f"   gateway {own:.0f}, Redis {of_redis:.0f}; acknowledged and lost: {lost}",
+                f"{f'{rate:,}' if rate else 'all':>9}{n / seconds:>10,.0f}{size:>11}"
+                f"{p50:>6.1f} ms{p99:>6.1f} ms{os.getloadavg()[0]:>7.1f}"
+                f"   {own:.0f}, {of_redis:.0f}, {theirs:.0f}; {sum(parts) / seconds:.2f} cores"
+                f"; acknowledged and lost: {lost}",
                 flush=True,
             )
 

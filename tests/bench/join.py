@@ -3,12 +3,14 @@
 The peer is what one writes first: a record at a time, a dictionary from (request, item) to the
 open sample, a heap of closes, event ids in a set. It gets Python lists made beforehand, so only
 its own work is timed; it does less than the join (no checks, no counts by delay, no disorder).
+Where bytewax is installed (extra ``bench``), the same peer runs inside it too (``join_bytewax``).
 
 Run: ``python -m tests.bench.join``.
 """
 
 import gc
 import heapq
+import importlib.util
 import os
 import time
 from collections import deque
@@ -24,6 +26,8 @@ from reclab.offline_online.join_window import MINUTE_MS, FixedWindow, SessionEnd
 from reclab.offline_online.sample_join import SampleJoin, SampleJoinConfig
 
 Columns = dict[str, Array]
+BYTEWAX = importlib.util.find_spec("bytewax") is not None
+PASSES = 3  # the shortest counts
 WATCH, PAY = KINDS.index("watch"), KINDS.index("pay")
 
 
@@ -123,7 +127,7 @@ def rows_of(samples: list[Any]) -> list[tuple[Any, ...]]:
 
 
 def compare(shown: Columns, told: Columns, seconds: int, remember_ms: int) -> None:
-    """Both on the same micro-batches: events a CPU second, ratio, equal samples, state."""
+    """All on the same micro-batches: events a CPU second, and our ratio if samples are equal."""
     parts = list(batches(shown, told, seconds))
     names = ("req_id", "video_id", "user_id", "features", "time_ms")
     kinds = ("event_id", "req_id", "video_id", "kind", "value", "report_ms")
@@ -138,7 +142,7 @@ def compare(shown: Columns, told: Columns, seconds: int, remember_ms: int) -> No
     peer_s, ours_s = [], []
     gc.collect()
     gc.disable()  # or the collector walks the peer's tuples over and over, at four times the cost
-    for _ in range(2):
+    for _ in range(PASSES):
         peer = DictionaryJoin(20 * MINUTE_MS, remember_ms)
         began = time.process_time()
         for batch in lists:
@@ -150,11 +154,22 @@ def compare(shown: Columns, told: Columns, seconds: int, remember_ms: int) -> No
         samples = [join.update(*part).samples for part in parts]
         samples.append(join.flush().samples)
         ours_s.append(time.process_time() - began)
+    right = rows_of(samples)
+    peers = {"dictionary": (min(peer_s), sorted(peer.out) == right)}
+    del peer
+    if BYTEWAX:
+        from tests.bench.join_bytewax import records, run
+
+        keyed = records(lists)
+        took = [run(keyed, 20 * MINUTE_MS, remember_ms) for _ in range(PASSES)]
+        peers["bytewax"] = min(s for s, _ in took), sorted(took[0][1]) == right
     gc.enable()
-    equal = sorted(peer.out) == rows_of(samples)
-    peer_rate, rate = n / min(peer_s) / 1e6, n / min(ours_s) / 1e6
-    print(f"{seconds:>4} s{remember_ms // MINUTE_MS:>8} min{peer_rate:>10.2f} M/s{rate:>10.2f} M/s"
-          f"{rate / peer_rate:>8.2f}x   {'equal' if equal else 'DIFFERENT'}")  # fmt: skip
+    rate = n / min(ours_s) / 1e6
+    print(f"{seconds:>4} s{remember_ms // MINUTE_MS:>8} min{rate:>10.2f} M/s", end="")
+    for peer_best, equal in peers.values():
+        ratio = f"{peer_best / min(ours_s):.2f}x" if equal else "DIFFERENT"
+        print(f"{n / peer_best / 1e6:>12.2f} M/s{ratio:>10}", end="")
+    print(flush=True)
 
 
 def state_size(shown: Columns, told: Columns) -> None:
@@ -176,7 +191,10 @@ def main() -> None:
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     shown, told = stream(1_000_000)
     print(f"{len(shown['time_ms']):,} impressions over 4 h, {len(told['kind']):,} reports")
-    print(f"{'batch':>6}{'remember':>12}{'dictionary':>14}{'join':>14}{'ratio':>9}   samples")
+    peers = f"{'dictionary':>16}{'ratio':>10}" + f"{'bytewax':>16}{'ratio':>10}" * BYTEWAX
+    print(f"{'batch':>6}{'remember':>12}{'join':>14}{peers}   (events a CPU second)")
+    if not BYTEWAX:
+        print("bytewax left out: it is not installed (pip install 'reclab-workbook[bench]')")
     for seconds, minutes in ((10, 0), (30, 0), (60, 0), (30, 60)):
         compare(shown, told, seconds, minutes * MINUTE_MS)
     state_size(shown, told)

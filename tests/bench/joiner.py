@@ -19,9 +19,10 @@ from reclab.offline_online.sample_join import SampleJoin, SampleJoinConfig
 from reclab.stores.event_log import EventLog, TopicConfig, open_log
 from reclab.stores.kv import KV
 from reclab.stores.redis_server import own_server
-from tests.offline_online import join_storm, served_pages
+from tests.offline_online import join_storm
 
 N_PAGES, HOURS = 30_000, 4
+WIDTHS = (11, 102, 20, 14)  # of the laptop's features: user, request, history, pair
 JOIN = SampleJoinConfig(join_storm.DISORDER_MS, 5_000, 20 * MINUTE_MS, CARRY)
 
 
@@ -33,10 +34,9 @@ def cpu_s(pid: int) -> float:
 
 def weather(n_pages: int, start_ms: int = 0) -> join_storm.Storm:
     """Streams of ``HOURS``; delays and window as in the lesson."""
-    served_pages.WIDTHS = (11, 102, 20, 14)
     join_storm.WINDOW_MS, join_storm.PAGE_MS = 20 * MINUTE_MS, HOURS * 3_600_000 // n_pages
     join_storm.DELAY_MS, join_storm.SPREAD = 40_000, 1.808  # 3 % beyond the window
-    return join_storm.storm(n_pages, seed=1, start_ms=start_ms)
+    return join_storm.storm(n_pages, seed=1, start_ms=start_ms, widths=WIDTHS)
 
 
 def core(streams: join_storm.Storm) -> float:

@@ -22,7 +22,7 @@ from reclab.offline_online.sample_join import SampleJoinConfig
 from reclab.offline_online.sample_topic import EpochFilter
 from reclab.offline_online.tracking_schema import dump
 from reclab.stores.event_log import EventLog
-from tests.offline_online.served_pages import some_features
+from tests.offline_online.served_pages import WIDTHS, some_features
 
 WINDOW_MS = 10_000
 PAGE_MS = 50  # between two pages
@@ -31,6 +31,7 @@ SPREAD = 0.9  # of its logarithm
 LONGEST_MS = 40_000_000
 DISORDER_MS = 2_000
 REMEMBER_MS = 600_000
+Widths = tuple[int, int, int, int]
 COMPARED = ("req_id", "video_id", "user_id", "time_ms", "close_ms", "labels", "n_labels",
             "watch_sec", "pay_amount")  # fmt: skip
 
@@ -46,11 +47,13 @@ class Storm(NamedTuple):
     told: Table
 
 
-def storm(n_pages: int, seed: int = 0, cards: int = 10, start_ms: int = 0) -> Storm:
+def storm(
+    n_pages: int, seed: int = 0, cards: int = 10, start_ms: int = 0, widths: Widths = WIDTHS
+) -> Storm:
     """A page every ``PAGE_MS``, feedback on one card in five."""
     chance = rng(seed, "storm")
     time_ms = start_ms + np.sort(chance.integers(0, PAGE_MS * n_pages, n_pages))
-    asked = _pages(n_pages, cards, time_ms, seed)
+    asked = _pages(n_pages, cards, time_ms, seed, widths)
     shown = Table({
         "req_id": np.repeat([one.req_id for one in asked], cards),
         "user_id": np.repeat([one.user_id for one in asked], cards),
@@ -70,11 +73,11 @@ def truth_of(shown: Table, told: Table) -> Table:
     return batch_join(shown, told, FixedWindow(WINDOW_MS), config)
 
 
-def _pages(n: int, cards: int, time_ms: Array, seed: int) -> list[Served]:
+def _pages(n: int, cards: int, time_ms: Array, seed: int, widths: Widths) -> list[Served]:
     chance, m = rng(seed, "storm pages"), n * cards
     ids = np.arange(n) + 5_000_000, chance.integers(0, 500, n), np.arange(n) // 3
     shown = chance.integers(1, 1 << 40, m), np.tile(np.arange(cards), n)
-    features = some_features(np.full(n, cards), seed)
+    features = some_features(np.full(n, cards), seed, widths)
     return served(features, *ids, time_ms, chance.integers(0, 2, n), *shown, versions=(1, 2))
 
 

@@ -10,10 +10,12 @@ from reclab.offline_online.feature_log import Served, served
 WIDTHS = (3, 5, 4, 2)  # user, request, history, pair
 
 
-def some_features(n_cards: Array, seed: int = 0) -> Features:
+def some_features(
+    n_cards: Array, seed: int = 0, widths: tuple[int, int, int, int] = WIDTHS
+) -> Features:
     """Of B requests with so many cards each; numbers of all kinds, NaN among them."""
     chance, n, b = rng(seed, "features"), int(n_cards.sum()), len(n_cards)
-    fu, r, h, p = WIDTHS
+    fu, r, h, p = widths
     numbers = [chance.standard_normal((rows, width)).astype(np.float32)
                for rows, width in ((b, r), (n, p))]  # fmt: skip
     numbers[0][:, 0], numbers[1][:, 1] = np.nan, -0.0

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 
 import httpx
 import pytest
@@ -174,15 +175,34 @@ def test_a_device_that_sends_too_fast_is_told_to_wait_and_others_are_not(log):
         assert client.post(PATH, **signed(other)).status_code == 200
 
 
+def fat_post(client, asked):
+    answer = client.post(PATH, **asked)
+    return answer.status_code, answer.json()
+
+
+def lean_post(line, asked):
+    """The same in a fifth of the time."""
+    line.request("POST", PATH, asked["content"], asked["headers"])
+    answer = line.getresponse()
+    return answer.status, json.loads(answer.read())
+
+
 def storm(client, log, n):
     """Hostile requests with honest ones among them."""
-    honest = 0
+    honest, reasons = 0, Counter()
+    line = HTTPConnection(client.base_url.host, client.base_url.port, timeout=30)
     for i, (asked, right) in enumerate(hostile(n)):
-        answer = client.post(PATH, **asked)
-        assert answer.status_code in right, (asked, answer.text)
-        assert answer.json()["reason"] and answer.json()["detail"]
+        big = len(asked["content"]) > 200_000  # may be refused before all of it is sent
+        status, answer = fat_post(client, asked) if big else lean_post(line, asked)
+        assert status in right, (asked, answer)
+        assert STATUS[answer["reason"]] == status and answer["detail"]
+        reasons[answer["reason"]] += 1
         if i % 50 == 0:
-            honest += client.post(PATH, **signed(batch(event(10**6 + i)))).json()["accepted"]
+            honest += lean_post(line, signed(batch(event(10**6 + i))))[1]["accepted"]
+    line.close()
+    assert (
+        len(reasons) >= 15 and client.get("/v1/health").json()["counts"].items() >= reasons.items()
+    )
     assert honest == (n + 49) // 50
     assert {e["video_id"] for e in held(log, "events")} == set(range(10**6, 10**6 + n, 50))
 
