@@ -195,10 +195,7 @@ class Ranker:
         chance = rng(config.seed, "hidden users")
 
         def loss_of(requests: Array) -> Tensor:
-            rows = hide_users(learn.take(requests), config.hide_user, chance)
-            out = self.net(Inputs.of(rows.features))
-            loss = self.objective(out, rows.targets, rows.weight)
-            return loss if self.net.extra is None else loss + self.net.extra
+            return self.loss(hide_users(learn.take(requests), config.hide_user, chance))
 
         def validate() -> float:
             score, label = self.score_features(valid.features)[main], valid.targets[main]
@@ -211,6 +208,19 @@ class Ranker:
         self.history.left_out = left_out
         return self
 
+    def loss(self, encoded: Samples) -> Tensor:
+        """What a step descends on: the loss of rows whose targets are ``encoded``."""
+        out = self.net(Inputs.of(encoded.features))
+        loss = self.objective(out, encoded.targets, encoded.weight)
+        return loss if self.net.extra is None else loss + self.net.extra
+
+    def encoded(self, samples: Samples) -> Samples:
+        """The rows with the targets as this ranker learns them; absent ones are unknown."""
+        none = np.full(len(samples), np.nan, np.float32)
+        targets = {name: samples.targets.get(name, none) for name in self.targets}
+        duration = self.durations(samples.features.item_row)
+        return replace(samples, targets=self.objective.encode(targets, duration))
+
     def _set_objective(self, learn: Samples) -> Samples:
         """Take base rates and the groups of the watch time from the rows; and the rows, encoded."""
         config, duration = self.config.train, self.durations(learn.features.item_row)
@@ -218,7 +228,7 @@ class Ranker:
         self.objective = Objective.learn(self.targets, learn.targets, learn.weight, duration, *how)
         start = [self.objective.start[name] for name in self.targets]
         self.net.base.copy_(torch.tensor(start))
-        return replace(learn, targets=self.objective.encode(learn.targets, duration))
+        return self.encoded(learn)
 
     def durations(self, item_row: Array) -> Array:
         """(n,) seconds of the videos, NaN where the catalogue does not say."""
@@ -263,6 +273,7 @@ class Ranker:
         watch = self.objective.watch
         about = {"targets": self.targets, "history": asdict(self.history)}
         about["watch"] = watch.as_lists() if watch else None
+        about["weight"] = self.objective.weight
         (folder / f"{self.name}.json").write_text(json.dumps(about), encoding="utf-8")
 
     def restore(self, folder: Path, features: FeatureBuilder) -> Self:
@@ -272,7 +283,7 @@ class Ranker:
             state = torch.load(folder / f"{self.name}.pt", weights_only=True)
             self.targets = tuple(about["targets"])
             watch = WatchTime.from_lists(about["watch"]) if about["watch"] else None
-            self.objective = Objective(self.targets, watch=watch)
+            self.objective = Objective(self.targets, about.get("weight", {}), watch=watch)
             self._start(features, self.config.train.seed)
             self.net.load_state_dict(state)
         except (OSError, RuntimeError, KeyError, ValueError, UnpicklingError) as error:

@@ -270,9 +270,7 @@ def train(
     history, began = History(rows=rows), time.perf_counter()
     step_size = max(1, round(config.batch_rows * n_requests / max(1, rows)))
     n_steps = -(-n_requests // step_size)
-    adam = torch.optim.Adam(
-        net.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    adam = adam_of(net, config.learning_rate, config.weight_decay)
     best = {name: value.clone() for name, value in net.state_dict().items()}
     with OneThread():
         for epoch in range(config.epochs):
@@ -283,10 +281,7 @@ def train(
                 done = (epoch * n_steps + step) / (config.epochs * n_steps)
                 shorten_steps(adam, config.learning_rate, done)
                 loss = loss_of(np.sort(order[step * step_size : (step + 1) * step_size]))
-                adam.zero_grad()
-                loss.backward()
-                adam.step()
-                total += loss.item()
+                total += descend(adam, loss)
                 if progress and step % 20 == 0:
                     progress(done, f"epoch {epoch + 1} of {config.epochs}")
             history.loss.append(total / n_steps)
@@ -301,6 +296,19 @@ def train(
     net.eval()
     history.seconds = time.perf_counter() - began
     return history
+
+
+def adam_of(net: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+    """The optimiser of every model of the cascade."""
+    return torch.optim.Adam(net.parameters(), learning_rate, weight_decay=weight_decay, fused=True)
+
+
+def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> float:
+    """One step against the loss, which is returned."""
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss.item()
 
 
 def shorten_steps(optimiser: torch.optim.Optimizer, first: float, done: float) -> None:
