@@ -186,7 +186,7 @@ class Intake:
         }
         try:
             if new:
-                keys = [f"{events[name]['req_id']}:{events[name]['video_id']}" for name in new]
+                keys = [str(events[name]["req_id"]) for name in new]  # where its features are
                 self.log.append(self.topic, [dump(events[name]) for name in new], keys, now_ms)
         except StoreDown:
             self._release(new)
