@@ -1,4 +1,4 @@
-"""The flywheel (数据飞轮): serve -> log -> join -> train -> index -> serve, day after day, on real parts.
+"""The flywheel (数据飞轮): serve -> log -> join -> train -> index -> serve, on real parts.
 
     day      users come; the version of the morning serves; features and reports go into the log
     hourly   the joiner reads both and writes samples
@@ -12,28 +12,18 @@ Reference: chapter 2.3.1, figure 2.3.
 Simplified: hundreds of users; one process turns all parts by simulated time.
 """
 
-import copy
-import uuid
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reclab.core.clock import DAY_MS, HOUR_MS
-from reclab.core.errors import DataError, check, check_float, check_int
+from reclab.core.errors import check, check_float, check_int
 from reclab.core.types import Array
-from reclab.lab.flywheel_feed import Serving
-from reclab.lab.flywheel_parts import IndexPart, JoinPart, TrainPart, over
-from reclab.lab.flywheel_platform import FlywheelPlatform, Sent
-from reclab.offline_online.feature_log import FeatureLog, Served
-from reclab.offline_online.pipeline import EVENTS, FEATURES, SAMPLES, TOPICS, create_topics
-from reclab.offline_online.versions import Versions
-from reclab.stores.event_log import open_log
+from reclab.lab.flywheel_run import PARTS, Run
+from reclab.lab.kept import kept
+from reclab.lab.lab import Lab, Progress, progress_bar
 from reclab.world.config import WorldConfig
 
-PARTS = ("joiner", "trainer", "index")
-READS = (("joiner", FEATURES), ("joiner", EVENTS), ("trainer", SAMPLES), ("index", SAMPLES))
 STOPS: dict[str, tuple[str, ...]] = {
     "all running": (),
     "joiner stopped": ("joiner",),
@@ -42,20 +32,18 @@ STOPS: dict[str, tuple[str, ...]] = {
     "frozen": PARTS,
 }
 """what is stopped; "frozen" never starts again"""
-READ = 5_000  # entries at once
-NEW_DAYS = 3  # an item is new for so long
-Progress = Callable[[float, str], None]
+LESSON = ("all running", "joiner stopped", "frozen")
 
 
 @dataclass(frozen=True)
 class FlywheelConfig:
     """Sizes of the simulation, and when parts are stopped."""
 
-    users: int = 400
+    users: int = 300
     """people (100-5000)"""
     items: int = 2_000
     """items at the launch (500-14 000)"""
-    posts_per_day: float = 150.0
+    posts_per_day: float = 120.0
     """new items a day (0-1000)"""
     days: int = 12
     """simulated days (3-60)"""
@@ -63,29 +51,34 @@ class FlywheelConfig:
     """first day on which a part reads nothing (1-days)"""
     again: int = 8
     """day on which it reads again (stop-days)"""
-    retrieve: int = 100
+    retrieve: int = 150
     """candidates of a page, for the ranker (20-500)"""
     explore: float = 0.1
     """share of the slots that are drawn at random (0.02-0.3)"""
-    train_rows: int = 60_000
+    train_rows: int = 40_000
     """latest samples that a model learns from (5000-1 000 000)"""
 
     def __post_init__(self) -> None:
-        check_int("FlywheelConfig.users", self.users, 20, 100_000, "400")
+        check_int("FlywheelConfig.users", self.users, 20, 100_000, "300")
         check_int("FlywheelConfig.items", self.items, 200, 1_000_000, "2000")
-        check_float("FlywheelConfig.posts_per_day", self.posts_per_day, 0.0, 1e6, "150")
+        check_float("FlywheelConfig.posts_per_day", self.posts_per_day, 0.0, 1e6, "120")
         check_int("FlywheelConfig.days", self.days, 2, 365, "12")
         check_int("FlywheelConfig.stop", self.stop, 1, self.days, "4")
         check_int("FlywheelConfig.again", self.again, self.stop, self.days, "8")
-        check_int("FlywheelConfig.retrieve", self.retrieve, 10, 10_000, "100")
+        check_int("FlywheelConfig.retrieve", self.retrieve, 10, 10_000, "150")
         check_float("FlywheelConfig.explore", self.explore, 0.0, 1.0, "0.1")
-        check_int("FlywheelConfig.train_rows", self.train_rows, 1_000, 10**8, "60000")
+        check_int("FlywheelConfig.train_rows", self.train_rows, 1_000, 10**8, "40000")
 
     def world(self, seed: int) -> WorldConfig:
         """The platform, otherwise as the tiny one."""
-        sizes = {"n_users": self.users, "n_items": self.items, "days": max(self.days, 2)}
-        return replace(WorldConfig.at("tiny", seed), scale="flywheel",
-                       posts_per_day=self.posts_per_day, **sizes)  # fmt: skip
+        return replace(
+            WorldConfig.at("tiny", seed),
+            scale="flywheel",
+            n_users=self.users,
+            n_items=self.items,
+            days=self.days,
+            posts_per_day=self.posts_per_day,
+        )
 
 
 @dataclass(frozen=True)
@@ -112,134 +105,56 @@ class Turns:
     refused: Array
 
 
-class Run:
-    """One platform with its log and its parts; ``day(stopped)`` lives the next day."""
+@dataclass(frozen=True)
+class Flywheel:
+    """Runs of one platform by name (those of ``STOPS``), and the settings they had.
 
-    def __init__(self, config: FlywheelConfig, seed: int) -> None:
-        self.config, self.today = config, 0
-        world = config.world(seed)
-        self.platform = FlywheelPlatform(world, config.retrieve, config.explore)
-        users = self.platform.users
-        columns = {"day": np.zeros(len(users), np.int32), "interest_tags": users.declared}
-        self.join, self.train = JoinPart(), TrainPart(config.train_rows, seed)
-        self.index = IndexPart(users.profile.with_columns(**columns))
-        self.queue = Queue()
-        self._serve(Versions(self.index.step([], self.platform.catalogue.table(), 0)))
+    A version is made at night, so stopped parts are felt from the day after ``stop`` to the day
+    ``again``, and what was caught up from the day after that."""
 
-    def _serve(self, versions: Versions[Serving]) -> None:
-        """Serve from these versions, with an empty log."""
-        self.versions = self.platform.policy.versions = versions
-        self.log = open_log(namespace=f"flywheel-{uuid.uuid4().hex[:8]}")
-        create_topics(self.log)
+    config: FlywheelConfig
+    runs: Mapping[str, Turns]
 
-    def copied(self) -> "Run":
-        """A run that goes on apart from here. Raises ``DataError`` while entries wait in the log."""
-        waiting = self.waiting()
-        if any(waiting.values()):
-            raise DataError(f"a run is copied when its log has been read: left are {waiting}")
-        mine = {id(self.log): None, id(self.versions): None}
-        twin = copy.deepcopy(self, mine)  # type: ignore[arg-type]
-        twin._serve(Versions(self.versions.current.state))
-        return twin
+    def stopped(self, name: str, column: str = "quality") -> float:
+        """Mean of a column over the days on which a stop is felt."""
+        return self._mean(name, column, slice(self.config.stop + 1, self.config.again + 1))
 
-    def close(self) -> None:
-        """Drop what the log holds."""
-        for topic in TOPICS:
-            self.log.trim(topic, dict(enumerate(self.log.stats(topic).end.tolist())))
-        self.log.close()
+    def after(self, name: str, column: str = "quality") -> float:
+        """Mean over the days after it."""
+        return self._mean(name, column, slice(self.config.again + 1, None))
 
-    # -- a day -------------------------------------------------------------------------------
+    def _mean(self, name: str, column: str, days: slice) -> float:
+        return float(getattr(self.runs[name], column)[days].mean())
 
-    def day(self, stopped: Sequence[str] = ()) -> dict[str, float]:
-        """Live the next day while these parts read nothing; the columns of ``Turns``."""
-        day, platform, state = self.today, self.platform, self.versions.current.state
-        shown = platform.live(day)
-        self.queue.add(platform.sent(day, shown))
-        for now in range(day * DAY_MS + HOUR_MS, (day + 1) * DAY_MS + 1, HOUR_MS):
-            self._hour(now, stopped)
-        waiting = self.waiting()
-        self._night((day + 1) * DAY_MS, stopped)
-        self.today += 1
-        value, oracle, random = platform.quality()
-        posted = platform.catalogue.publish_ms[shown["item"]]
-        here = (platform.users.join_day <= day).sum()
-        return {
-            "quality": (value - random) / (oracle - random),
-            "value": value,
-            "oracle": oracle,
-            "random": random,
-            "long_view": shown["long_view"].mean(),
-            "came": len(np.unique(shown["user"])) / here,
-            "exposures": len(shown["item"]),
-            "new": (posted >= (day - NEW_DAYS) * DAY_MS).mean(),
-            **{part: waiting[part] * (part in stopped) for part in PARTS},
-            "model": state.model_version,
-            "index_version": state.index_version,
-            "refused": len(self.train.refused),
-        }
-
-    def _hour(self, now_ms: int, stopped: Sequence[str]) -> None:
-        """What has come by now goes into the log, and the joiner reads it."""
-        requests, events, keys = self.queue.take(now_ms)
-        FeatureLog(self.log).append(requests, now_ms)
-        self.log.append(EVENTS, events, keys, now_ms)
-        if "joiner" not in stopped:
-            written = self.join.step(self._read("joiner", FEATURES), self._read("joiner", EVENTS), now_ms)
-            self.log.append(SAMPLES, *written, now_ms)
-
-    def _night(self, now_ms: int, stopped: Sequence[str]) -> None:
-        """Index and trainer read the samples; what they make serves from the morning on."""
-        state = self.versions.current.state
-        if "index" not in stopped:
-            values = self._read("index", SAMPLES)
-            state = self.index.step(values, self.platform.catalogue.table(), now_ms)
-        if "trainer" not in stopped:
-            self.train.step(self._read("trainer", SAMPLES), state)
-        if {"index", "trainer"} <= set(stopped):
-            return
-        ranker = self.train.ranker and over(self.train.ranker, state.features)
-        self.versions.publish(
-            replace(state, ranker=ranker, model_version=self.train.number), now_ms=now_ms
-        )
-
-    def _read(self, group: str, topic: str) -> list[bytes]:
-        """All entries from the group's offsets on; committed."""
-        values: list[bytes] = []
-        with self.log.consumer(topic, group) as consumer:
-            while len(entries := consumer.read(READ)):
-                values += entries.value
-            consumer.commit()
-        return values
-
-    def waiting(self) -> dict[str, int]:
-        """Entries that each part has not read."""
-        lag = dict.fromkeys(PARTS, 0)
-        for part, topic in READS:
-            lag[part] += int(self.log.stats(topic, part).lag.sum())
-        return lag
+    def table(self) -> str:
+        """A line a run: quality on the first day and before the stop, while it is felt, after;
+        share of users who come and of new items while it is felt; most entries that waited."""
+        c = self.config
+        head = f"{'run':<17}{'day 0':>7}{'day ' + str(c.stop):>7}{'stopped':>9}{'after':>7}"
+        lines = [head + f"{'users':>8}{'new items':>11}{'waiting':>9}{'models':>8}"]
+        for name, run in self.runs.items():
+            waiting = max(int(getattr(run, part).max()) for part in PARTS)
+            felt = f"{self.stopped(name):>9.2f}{self.after(name):>7.2f}"
+            shares = f"{self.stopped(name, 'came'):>8.0%}{self.stopped(name, 'new'):>11.0%}"
+            lines.append(
+                f"{name:<17}{run.quality[0]:>7.2f}{run.quality[c.stop]:>7.2f}{felt}{shares}"
+                f"{waiting:>9}{int(run.model[-1]):>8}"
+            )
+        return "\n".join(lines)
 
 
-class Queue:
-    """What has been served and reported, and is not yet in the log by its stamp."""
+def flywheel(
+    lab: Lab, show: bool | Progress = True, config: FlywheelConfig | None = None, seed: int = 0
+) -> Flywheel:
+    """The lesson's runs (``LESSON``), lived once for a lab (about a minute) and then kept."""
+    config = config or FlywheelConfig()
 
-    def __init__(self) -> None:
-        self._requests: list[Served] = []
-        self._events: list[tuple[int, str, bytes]] = []
+    def compute() -> dict[str, Turns]:
+        with progress_bar("flywheel", show) as say:
+            return turns(config, seed, LESSON, say)
 
-    def add(self, sent: Sent) -> None:
-        """A day's entries; some of them belong to the days after."""
-        self._requests += sent.requests
-        self._events += zip(sent.report_ms.tolist(), sent.keys, sent.events, strict=True)
-        self._requests.sort(key=lambda one: one.time_ms)
-        self._events.sort(key=lambda one: one[0])
-
-    def take(self, now_ms: int) -> tuple[list[Served], list[bytes], list[str]]:
-        """Requests, events and the events' keys, stamped before ``now_ms``, in order."""
-        n = bisect_left(self._requests, now_ms, key=lambda one: one.time_ms)
-        m = bisect_left(self._events, now_ms, key=lambda one: one[0])
-        requests, self._requests = self._requests[:n], self._requests[n:]
-        events, self._events = self._events[:m], self._events[m:]
-        return requests, [value for _, _, value in events], [key for _, key, _ in events]
+    kind = f"flywheel_{config.users}_{config.days}_{config.stop}_{config.again}_{seed}"
+    return Flywheel(config, kept(lab, kind, Turns, compute))
 
 
 def turns(
@@ -253,7 +168,7 @@ def turns(
         check(name in STOPS, "stops", name, f"be among {', '.join(STOPS)}", "joiner stopped")
     say = say or (lambda fraction, text: None)
     n_days = config.stop + len(stops) * (config.days - config.stop)
-    run, common = Run(config, seed), []
+    run, common = Run(config.world(seed), config.retrieve, config.explore, config.train_rows), []
     for day in range(config.stop):
         say(day / n_days, f"day {day}")
         common.append(run.day())
@@ -262,8 +177,8 @@ def turns(
         mine, rows = run.copied(), list(common)
         for day in range(config.stop, config.days):
             say(done / n_days, f"{name}, day {day}")
-            over_ = day >= config.again and name != "frozen"
-            rows.append(mine.day(() if over_ else STOPS[name]))
+            runs_again = day >= config.again and name != "frozen"
+            rows.append(mine.day(() if runs_again else STOPS[name]))
             done += 1
         mine.close()
         found[name] = Turns(**{k: np.array([row[k] for row in rows]) for k in rows[0]})

@@ -42,7 +42,9 @@ from reclab.stores.user_features import UserFeatures
 
 CHANNELS = (PopularChannel, ItemCFChannel, ContentChannel)
 FIRST_ROWS = 1_500  # samples without which no first model is made
-GUARD = GuardConfig(labels=2.0)  # in its first days a platform gets better by more than 30 % a night
+GUARD = GuardConfig(
+    labels=2.0
+)  # in its first days a platform gets better by more than 30 % a night
 
 
 def how_to_learn(seed: int) -> NetConfig:

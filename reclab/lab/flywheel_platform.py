@@ -4,8 +4,8 @@
     entries of topic events     a report, when the gateway has it: late, as the world says
     quality = (v - v_random) / (v_oracle - v_random),   v = mean P(long view) of a page's cards
 
-v_oracle: of the user's best unseen items, v_random: of all unseen ones; by the world's truth, in the
-state of the session, for every eighth request.
+v_oracle: of the user's best unseen items, v_random: of all unseen ones; by the world's truth, in
+the state of the session, for every fourth request.
 
 Simplified: cards behind an exit are not in the feature log; no report is lost or doubled here.
 """
@@ -26,7 +26,7 @@ from reclab.world.platform import Chances, Platform
 from reclab.world.records import feedback, interactions
 from reclab.world.visits import Visits
 
-EVERY = 8  # of so many requests one is measured
+EVERY = 4  # of so many requests one is measured
 REPORT = ("req_id", "video_id", "user_id", "kind", "value", "event_ms", "report_ms")
 
 
