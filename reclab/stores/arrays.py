@@ -26,6 +26,18 @@ def save_arrays(folder: Path, arrays: Mapping[str, Array]) -> None:
         np.save(folder / f"{name}.npy", values, allow_pickle=False)
 
 
+def owned(values: Array) -> Array:
+    """The array itself where it may be written, a copy where it is frozen (``stores.fork``): what
+    whoever writes in place asks for first.
+
+    >>> shared = np.zeros(2)
+    >>> shared.flags.writeable = False
+    >>> owned(shared) is shared, owned(np.ones(2)).flags.writeable
+    (False, True)
+    """
+    return values if values.flags.writeable else values.copy()
+
+
 class Arrays(Mapping[str, Array]):
     """What ``save_arrays`` wrote, each array opened when it is asked for.
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from reclab.core.errors import DataError
 from reclab.core.types import Array
-from reclab.stores.arrays import Arrays, save_arrays
+from reclab.stores.arrays import Arrays, owned, save_arrays
 from reclab.stores.row_lookup import RowLookup
 
 SPAN = 1 << 40  # ms of one key's axis: 34 years, which leaves 23 bits for 8 million keys
@@ -127,6 +127,8 @@ class Timeline:
             # the first events come as one batch and get no slack: most stores are built once
             slack = counts // 2 + 8 if self.counts.any() else 0
             self._lay_out(self.counts, np.maximum(room, counts + slack))
+        self.when, self.carried = owned(self.when), owned(self.carried)
+        self.sums = owned(self.sums)
         old = ragged(self.starts[keys], self.counts[keys])
         new = ragged(self.starts[keys], counts[keys])
         when = np.concatenate([self.when[old], key_row.astype(np.int64) * SPAN + time_ms])

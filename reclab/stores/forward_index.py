@@ -16,7 +16,7 @@ import numpy as np
 from reclab.core.errors import DataError
 from reclab.core.tables import Table
 from reclab.core.types import Array
-from reclab.stores.arrays import Arrays, save_arrays
+from reclab.stores.arrays import Arrays, owned, save_arrays
 from reclab.stores.row_lookup import RowLookup
 
 
@@ -121,11 +121,13 @@ class ForwardIndex:
             self.lookup.add(ids[fresh])
             self._grow()
             rows = self.rows(ids)
-        for name, values in {**given, self.key: ids}.items():
+        stored = {**given, self.key: ids} if fresh.any() else given
+        for name, values in stored.items():
             if name not in self._columns:
                 empty = np.zeros((0, *values.shape[1:]), values.dtype)
                 self._columns[name] = self._with_blank(empty, len(self))
-            self._columns[name][rows] = values
+            self._columns[name] = held = owned(self._columns[name])
+            held[rows] = values
         self._recount_missing(given)
         self.version += 1
 

@@ -6,8 +6,10 @@ Every read is strictly earlier than the time asked for, so the same call serves 
 and builds training data (B = millions) without seeing the future. Events may be streamed in.
 Reference: chapter 2.3.1; additive smoothing, Laplace 1814.
 
-Simplified: industry keeps sequences of years on disk, decays old interests, and knows a like only
-when its report arrives; here a feedback counts from the time of its request.
+``append`` takes whole interactions, whose feedback counts from the time of the request; ``report``
+takes late reports, each known from its arrival on (then append impressions without feedback).
+
+Simplified: industry keeps sequences of years on disk and decays old interests.
 """
 
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ from reclab.stores.row_lookup import RowLookup
 KINDS = ("positive", "view", "click", "like", "comment", "share", "purchase")
 PRODUCT = 2  # code of products in the items' column ``business``
 CHUNK = 1 << 16  # questions answered at once: bounds the temporaries of a read of millions
+REPORTED = ("is_click", "watch_sec", "is_like", "is_comment", "is_share", "is_forward", "is_follow",
+            "pay_amount")  # the column that a report of kind 0, 1, … tells of  # fmt: skip
 # name of a statistic -> column of the interactions that is summed
 STATISTICS = {
     "clicks": "is_click",
@@ -69,6 +73,7 @@ class UserFeatures:
         n_tags = max(len(logs.tag_names), int(self._tags.max(initial=-1)) + 1)
         n = len(self.profiles)
         self._shown = Timeline(n, len(self.statistic_names), np.float32)
+        self._told = Timeline(n, len(self.statistic_names), np.float32)
         self._kinds = {k: Timeline(n, n_tags if k == "positive" else 0, np.uint16) for k in KINDS}
         self.n_unknown = 0
 
@@ -108,18 +113,47 @@ class UserFeatures:
         Events of users or items that the store does not know are set aside and counted in
         ``n_unknown``. A statistic whose column the events lack gets zeros.
         """
+        events, user_row, item_row = self._known(events)
         if not len(events):
             return
-        user_row = self.rows(events["user_id"])
-        item_row = self._items.rows(events["video_id"])
-        known = (user_row >= 0) & (item_row >= 0)
-        if not known.all():
-            self.n_unknown += int(np.count_nonzero(~known))
-            events, user_row, item_row = events.take(known), user_row[known], item_row[known]
         time_ms = events["time_ms"].astype(np.int64)
         values = self._values(events)
         self._shown.append(user_row, time_ms, item_row, values)
-        for kind, mask in self._masks(events, item_row).items():
+        self._remember(user_row, time_ms, item_row, self._masks(events, item_row))
+
+    def report(self, reports: Table) -> None:
+        """Add late reports (``core.tables.FEEDBACK``), in any order: read as of ``report_ms`` they
+        count in sequences, sums and interests, and are no impressions. No report tells of a long
+        view. Unknown users and items are set aside as by ``append``."""
+        reports, user_row, item_row = self._known(reports)
+        if not len(reports):
+            return
+        told = {}
+        for code, name in enumerate(REPORTED):
+            mine = reports["kind"] == code
+            flag = name.startswith("is_")
+            told[name] = mine if flag else np.where(mine, reports["value"], np.float32(0))
+        events = Table({**told, "is_long_view": np.zeros(len(reports), bool)})
+        time_ms = reports["report_ms"].astype(np.int64)
+        self._told.append(user_row, time_ms, item_row, self._values(events))
+        self._remember(user_row, time_ms, item_row, self._masks(events, item_row))
+
+    def _known(self, events: Table) -> tuple[Table, Array, Array]:
+        """Events of users and items that are known, and the rows of both."""
+        if not len(events):
+            return events, np.zeros(0, np.int64), np.zeros(0, np.int64)
+        user_row = self.rows(events["user_id"])
+        item_row = self._items.rows(events["video_id"])
+        known = (user_row >= 0) & (item_row >= 0)
+        if known.all():
+            return events, user_row, item_row
+        self.n_unknown += int(np.count_nonzero(~known))
+        return events.take(known), user_row[known], item_row[known]
+
+    def _remember(
+        self, user_row: Array, time_ms: Array, item_row: Array, masks: dict[str, Array]
+    ) -> None:
+        for kind, mask in masks.items():
             rows = item_row[mask]
             tags = self._tag_counts(rows) if kind == "positive" else ()
             self._kinds[kind].append(user_row[mask], time_ms[mask], rows, tags)
@@ -225,10 +259,11 @@ class UserFeatures:
     def statistics(self, user_row: Array, time_ms: Array, days: float = 30) -> dict[str, Array]:
         """(B,) float32 each, over the last ``days`` days: ``impressions``, and the sums of
         STATISTICS whose columns the logs have (watch_sec in seconds, pay_amount in money)."""
-        line = self._shown
-        stop = line.stops(user_row, time_ms)
-        start = line.stops(user_row, np.asarray(time_ms) - int(days * DAY_MS))
-        total = (line.sums[stop - 1] - line.sums[start - 1]).T
+        since_ms = np.asarray(time_ms) - int(days * DAY_MS)
+        total = np.zeros((len(self.statistic_names), len(user_row)), np.float32)
+        for line in (self._told, self._shown):
+            stop, start = line.stops(user_row, time_ms), line.stops(user_row, since_ms)
+            total = total + (line.sums[stop - 1] - line.sums[start - 1]).T
         found = {"impressions": (stop - start).astype(np.float32)}
         found.update(zip(self.statistic_names, total, strict=True))
         return found
@@ -248,6 +283,8 @@ class UserFeatures:
         """Write ``user_features`` and the profiles into the folder."""
         self.profiles.save(folder / "profiles")
         held = self._shown.arrays("shown")
+        if len(self._told):
+            held |= self._told.arrays("told")
         for kind, line in self._kinds.items():
             held |= line.arrays(kind)
         held["items"], held["tags"] = self._items.ids, self._tags
@@ -271,6 +308,9 @@ class UserFeatures:
         store.config = UserFeaturesConfig(*(float(x) for x in held["config"]))
         store.n_unknown = int(held["n_unknown"])
         store._shown = Timeline.from_arrays(held, "shown")
+        store._told = Timeline(len(store), len(store.statistic_names), np.float32)
+        if "told.when" in held:
+            store._told = Timeline.from_arrays(held, "told")
         store._kinds = {kind: Timeline.from_arrays(held, kind) for kind in KINDS}
         return store
 

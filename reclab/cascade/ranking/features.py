@@ -252,15 +252,16 @@ class FeatureBuilder:
 
         Several stages ask for one batch; what does not depend on candidates is built once."""
         self._catch_up()
-        if self._asked is None or self._asked[0] is not batch:
+        held = self._asked  # read once: other threads answer other batches meanwhile
+        if held is None or held[0] is not batch:
             length = self.config.history
             history = batch.history[:, -length:]
             if history.shape[1] < length:
                 pad = np.full((len(history), length - history.shape[1]), -1)
                 history = np.concatenate([pad, history], 1)
             asked = self._ask(batch.user_row, batch.time_ms, batch.network, history)
-            self._asked = batch, asked
-        return self._join(self._asked[1], candidates.request_row, candidates.item_row)
+            self._asked = held = batch, asked
+        return self._join(held[1], candidates.request_row, candidates.item_row)
 
     def build(
         self,

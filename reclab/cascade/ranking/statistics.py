@@ -251,12 +251,15 @@ class Statistics:
     def _table(self, hour: int) -> Array:
         """(N, Ni) ``of_items`` of the whole catalogue as of a refresh; a few are kept."""
         n = len(self.catalogue.author_row) - 1
-        if hour not in self._tables:
+        found = self._tables.get(hour)
+        if found is None:
             while len(self._tables) * n * len(ITEM) > TABLES:
-                self._tables.pop(next(iter(self._tables)))
+                # a copy of the names, for other threads may drop or add one meanwhile
+                self._tables.pop(list(self._tables)[0], None)
             now_ms = hour * self.config.refresh_ms
-            self._tables[hour] = self.of_items(np.arange(n), np.full(n, now_ms))
-        return self._tables[hour]
+            found = self.of_items(np.arange(n), np.full(n, now_ms))
+            self._tables[hour] = found
+        return found
 
     def of_items(self, item_row: Array, time_ms: Array) -> Array:
         """(n, Ni) numbers of items and their authors as of the last refresh before their times

@@ -28,7 +28,7 @@ from reclab.cascade.retrieval.neighbours import answer
 from reclab.core.errors import NotBuilt, check, check_float, check_int
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
-from reclab.stores.arrays import Arrays, save_arrays
+from reclab.stores.arrays import Arrays, owned, save_arrays
 from reclab.stores.forward_index import ForwardIndex
 from reclab.stores.row_lookup import RowLookup
 
@@ -113,9 +113,8 @@ class ItemCFChannel:
         self._grow(int(new.item_row.max()) + 1)
         self._age(now)
         n = len(self._popularity)
-        self._popularity += np.bincount(
-            new.item_row, halvings(now - new.time_ms, c.fresh_hours), minlength=n
-        )
+        weight = halvings(now - new.time_ms, c.fresh_hours)
+        self._popularity = self._popularity + np.bincount(new.item_row, weight, minlength=n)
         joined, is_new = self._with_recent(new)
         added = pair_counts(
             joined, n, now, c.window, c.gap_hours, c.fresh_hours, c.backward, c.max_pairs, is_new
@@ -141,11 +140,11 @@ class ItemCFChannel:
         factor = float(halvings(now_ms - self._as_of_ms, c.fresh_hours))
         self._as_of_ms = now_ms
         if factor < 1.0:
-            self._popularity *= factor
-            self._counts.data *= np.float32(factor)
+            self._popularity = self._popularity * factor
+            self._counts.data = self._counts.data * np.float32(factor)
             left = 1.0 - c.norm_from - c.norm_to  # cosine: nothing is left, weights stay
             if left:
-                self._weights *= np.float32(factor**left)
+                self._weights = self._weights * np.float32(factor**left)
 
     def _with_recent(self, new: Events) -> tuple[Events, Array]:
         """New events and the remembered ones of their groups, by group and time; which are new."""
@@ -174,6 +173,7 @@ class ItemCFChannel:
         divide_by = size**c.norm_to
         ids, weights = top_neighbours(self._counts, rows, divide_by, c.neighbours)
         weights /= (size[rows] ** c.norm_from)[:, None].astype(np.float32)
+        self._neighbours, self._weights = owned(self._neighbours), owned(self._weights)
         self._neighbours[rows], self._weights[rows] = ids, weights
 
     def neighbours(self, item_row: Array) -> tuple[Array, Array]:

@@ -115,15 +115,16 @@ class PopularChannel:
     def _list(self, group: int) -> tuple[Array, Array]:
         """Item rows of a group (-1: everybody), best first, and all items' scores, made when first
         asked for."""
-        if group not in self._lists:
+        found = self._lists.get(group)
+        if found is None:
             share = self._popularity / max(1e-30, float(self._popularity.sum()))
             if group >= 0:
                 a, mine = self.config.shrink, self._of_group[[group]].toarray()[0]
                 share = (mine + a * share) / (mine.sum() + a)
             order = np.flatnonzero(share > 0)
             order = order[np.argsort(-share[order], kind="stable")]
-            self._lists[group] = order, share.astype(np.float32)
-        return self._lists[group]
+            found = self._lists[group] = order, share.astype(np.float32)
+        return found
 
     @property
     def popularity(self) -> Array:

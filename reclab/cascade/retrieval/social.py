@@ -136,7 +136,8 @@ class SocialChannel:
         user, item, time_ms = user[order], item[order], time_ms[order]
         place = np.arange(len(user)) - np.searchsorted(user, user)
         fits = place < self.config.likes
-        self._like_row[:], self._like_ms[:] = -1, 0
+        shape = self._like_row.shape
+        self._like_row, self._like_ms = np.full(shape, -1), np.zeros(shape, np.int64)
         self._like_row[user[fits], place[fits]] = item[fits]
         self._like_ms[user[fits], place[fits]] = time_ms[fits]
 
