@@ -11,13 +11,15 @@ Simplified: a layout has a number; industry has a schema registry, and compresse
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reclab.cascade.ranking.features import Features
 from reclab.core.errors import DataError
 from reclab.core.types import Array
+
+if TYPE_CHECKING:
+    from reclab.cascade.ranking.features import Features
 
 WIDTHS = ("user", "request", "history", "pair")
 SIZES = [("magic", "<u2"), ("n", "<u2"), *((name, "<u2") for name in WIDTHS)]
@@ -61,9 +63,12 @@ class Layout:
         flat = b"".join([value[start:stop] for value, stop in zip(values, stops, strict=True)])
         return np.frombuffer(flat, self.card)
 
-    def features(self, values: Sequence[bytes], head: Array) -> tuple[Features, Array]:
+    def features(self, values: Sequence[bytes], head: Array) -> "tuple[Features, Array]":
         """The entries as one batch of B requests, and the ``card`` records of its m candidates.
         Raises ``DataError`` for entries of different widths."""
+        # here: a process that moves bytes only is back from a kill before torch would be loaded
+        from reclab.cascade.ranking.features import Features
+
         widths = [head[name] for name in WIDTHS]
         if any((width != width[0]).any() for width in widths if len(width)):
             raise DataError(f"each {self.what} must have the same widths: one feature builder")

@@ -10,15 +10,18 @@ Simplified: every request is logged whole; industry samples, compresses and drop
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reclab.cascade.ranking.features import Features
 from reclab.core.errors import DataError
 from reclab.core.types import Array
 from reclab.offline_online.entry_layout import MOST_CARDS, SIZES, WIDTHS, Layout, codes
 from reclab.offline_online.pipeline import FEATURES
 from reclab.stores.event_log import Appended, EventLog
+
+if TYPE_CHECKING:
+    from reclab.cascade.ranking.features import Features
 
 IDS = ("req_id", "user_id", "session_id", "time_ms")
 VERSIONS = ("index_version", "model_version")
@@ -45,7 +48,7 @@ class Served:
     position: Array
     index_version: int
     model_version: int
-    features: Features
+    features: "Features"
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class FeatureLog:
 
 
 def served(
-    features: Features,
+    features: "Features",
     req_id: Array,
     user_id: Array,
     session_id: Array,

@@ -10,12 +10,10 @@ Simplified: a layout of our own; industry writes Protobuf or Avro.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reclab.cascade.ranking.features import Features
-from reclab.cascade.ranking.targets import AD, WATCH
-from reclab.cascade.ranking.training import Samples
 from reclab.core.errors import DataError
 from reclab.core.tables import Table
 from reclab.core.types import Array
@@ -23,6 +21,10 @@ from reclab.offline_online.entry_layout import Layout
 from reclab.offline_online.feature_log import FEATURE_ENTRY, IDS, VERSIONS
 from reclab.offline_online.join_records import is_label
 from reclab.stores.forward_index import ForwardIndex
+
+if TYPE_CHECKING:
+    from reclab.cascade.ranking.features import Features
+    from reclab.cascade.ranking.training import Samples
 
 LABELS = {"pay_amount": "<f8", "watch_sec": "<f4", "labels": "<u2", "n_labels": "<u2"}
 KEPT = ("n", "user", "request", "history", "pair", "network", *IDS, *VERSIONS)
@@ -43,7 +45,7 @@ class Records:
 
     head: Array
     card: Array
-    features: Features
+    features: "Features"
     bad: dict[int, str]
 
     def __len__(self) -> int:
@@ -119,6 +121,8 @@ def identities(values: Sequence[bytes]) -> Array:
 def targets_of(records: Records, index: ForwardIndex) -> dict[str, Array]:
     """Targets (m,) float32 named as in ``ranking.targets``. What was not reported is a no; seconds
     without a report, and so the long view of a clicked card, are NaN (unknown)."""
+    from reclab.cascade.ranking.targets import AD, WATCH  # torch: not for who only moves bytes
+
     rows, told = records.features.item_row, Table({k: records.card[k].copy() for k in LABELS})
     found = {name: is_label(told, kind).astype(np.float32) for name, kind in REPORTED.items()}
     seconds = np.where(is_label(told, "watch"), told["watch_sec"], np.float32(np.nan))
@@ -133,8 +137,10 @@ def targets_of(records: Records, index: ForwardIndex) -> dict[str, Array]:
     return {**found, WATCH: seconds, "p_purchase": paid.astype(np.float32)}
 
 
-def to_samples(records: Records, index: ForwardIndex) -> Samples:
+def to_samples(records: Records, index: ForwardIndex) -> "Samples":
     """Training input in the order of the records, every sample with weight 1. Parts of a request
     that closed apart are requests of their own with the same features."""
+    from reclab.cascade.ranking.training import Samples
+
     weight = np.ones(len(records), np.float32)
     return Samples(records.features, targets_of(records, index), weight)
