@@ -31,7 +31,7 @@ _HEAD = np.dtype([("labels", "<u2"), ("watch_sec", "<f8"), ("pay_amount", "<f8")
                   ("first_ms", "<i8"), ("last_ms", "<i8"), ("n", "<u4")])  # fmt: skip
 
 # keys: offsets, cards; arguments: life in ms, partitions, then partition, first offset, next offset
-# of each, then for each card how many events and these. -> 1, merged, doubled, too many; or zeros if
+# of each, then for each card how many events and these. -> 1, merged, doubled, too many; zeros when
 # events before these are missing: then nothing is written.
 _MERGE = f"""
 local parts = tonumber(ARGV[2])

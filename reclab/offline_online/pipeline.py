@@ -9,9 +9,12 @@ Chapter 2, section 2.3.1.
 Simplified: industry gives each topic its own retention and replicas.
 """
 
+from pathlib import Path
+
 from reclab.stores.event_log import EventLog, TopicConfig
 
 EVENTS, DEAD_LETTERS, FEATURES, SAMPLES = "events", "dead_letters", "features", "samples"
+SAMPLE_JOIN_QUERY = Path(__file__).parent / "queries" / "sample_join.sql"  # the join as a batch
 TOPICS = (EVENTS, DEAD_LETTERS, FEATURES, SAMPLES)
 
 
