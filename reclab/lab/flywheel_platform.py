@@ -94,7 +94,7 @@ class FlywheelPlatform(Platform):
     def quality(self) -> tuple[float, float, float]:
         """Mean v, v_oracle and v_random."""
         values, self._values = np.concatenate(self._values), []
-        return tuple(values.mean(0).tolist())  # type: ignore[return-value]
+        return tuple(values.mean(0).tolist())
 
     def _answer(
         self, user: Array, item: Array, visits: Visits, chance: Chances

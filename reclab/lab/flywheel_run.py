@@ -64,7 +64,7 @@ class Run:
         if any(waiting.values()):
             raise DataError(f"a run is copied when its log has been read: left are {waiting}")
         mine = {id(self.log): None, id(self.versions): None}
-        twin = copy.deepcopy(self, mine)  # type: ignore[arg-type]
+        twin = copy.deepcopy(self, mine)
         twin._serve(Versions(self.versions.current.state))
         return twin
 
@@ -113,8 +113,8 @@ class Run:
         FeatureLog(self.log).append(requests, now_ms)
         self.log.append(EVENTS, events, keys, now_ms)
         if "joiner" not in stopped:
-            both = (self._read("joiner", topic) for topic in (FEATURES, EVENTS))
-            written = self.join.step(*both, now_ms)
+            features, events = self._read("joiner", FEATURES), self._read("joiner", EVENTS)
+            written = self.join.step(features, events, now_ms)
             self.log.append(SAMPLES, *written, now_ms)
 
     def _night(self, now_ms: int, stopped: Sequence[str]) -> None:
