@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -187,17 +188,21 @@ class Joiner:
         stop: Callable[[], bool] = lambda: False,
         until_idle_s: float | None = None,
         clock: Callable[[], int] | None = None,
+        tell: Callable[[tuple[int, ...]], object] = lambda partitions: None,
     ) -> None:
         """Join until ``stop``, or until nothing came for ``until_idle_s``: then the streams count
-        as ended. A store that is down is waited for. ``clock`` gives the platform's time in ms."""
+        as ended. A store that is down is waited for. ``clock`` gives the platform's time in ms;
+        ``tell`` hears its partitions whenever they change."""
         quiet_s = max(until_idle_s or 0.0, 1.2 * self.config.consumer.session_ms / 1000)
-        busy, down_since = time.monotonic(), 0.0
+        busy, down_since, told = time.monotonic(), 0.0, ()
         while not stop():
             try:
                 if down_since:
                     self.recover()
                 if self.step(clock() if clock else None, wait_ms=50) or down_since:
                     busy, down_since = time.monotonic(), 0.0
+                if told != (told := tuple(sorted(self.parts))):
+                    tell(told)
                 idle = time.monotonic() - busy > quiet_s  # the dead have lost their leases by then
                 if until_idle_s is not None and idle and self.parts:
                     self.drain()
@@ -249,9 +254,10 @@ def main(words: list[str] | None = None) -> None:
     kv = KV(asked.kv or asked.address, f"{asked.namespace}-joiner")
     joiner = Joiner(log, kv, config, lambda: FixedWindow(asked.window_ms))
     clock = (lambda: time.time_ns() // 1_000_000) if asked.wall_clock else None
-    joiner.run(lambda: bool(ended), asked.until_idle, clock)
+    say = partial(print, file=sys.stderr, flush=True)
+    joiner.run(lambda: bool(ended), asked.until_idle, clock, partial(say, "partitions"))
     for p, report in joiner.report().items():
-        print(f"partition {p}\n{report}", file=sys.stderr)
+        say(f"partition {p}\n{report}")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from reclab.stores.event_log import EventLog
 from tests.offline_online.served_pages import some_features
 
 WINDOW_MS = 10_000
+PAGE_MS = 50  # between two pages
+DELAY_MS = 3_000  # median of feedback
 DISORDER_MS = 2_000
 REMEMBER_MS = 600_000
 COMPARED = ("req_id", "video_id", "user_id", "time_ms", "close_ms", "labels", "n_labels",
@@ -41,9 +43,9 @@ class Storm(NamedTuple):
 
 
 def storm(n_pages: int, seed: int = 0, cards: int = 10, start_ms: int = 0) -> Storm:
-    """Twenty pages a second, feedback on one card in five."""
+    """A page every ``PAGE_MS``, feedback on one card in five."""
     chance = rng(seed, "storm")
-    time_ms = start_ms + np.sort(chance.integers(0, 50 * n_pages, n_pages))
+    time_ms = start_ms + np.sort(chance.integers(0, PAGE_MS * n_pages, n_pages))
     asked = _pages(n_pages, cards, time_ms, seed)
     shown = Table({
         "req_id": np.repeat([one.req_id for one in asked], cards),
@@ -69,7 +71,7 @@ def _pages(n: int, cards: int, time_ms: Array, seed: int) -> list[Served]:
 def _reports(shown: Table, chance: np.random.Generator) -> Table:
     n = len(shown)
     of = chance.choice(n, n // 5)
-    delay = (3_000 * np.exp(0.9 * chance.standard_normal(len(of)))).astype(np.int64)
+    delay = (DELAY_MS * np.exp(0.9 * chance.standard_normal(len(of)))).astype(np.int64)
     kind = chance.integers(0, len(KINDS), len(of))
     value = np.where(np.isin(kind, (1, 7)), chance.integers(1, 400, len(of)) / 4, 1.0)
     req_id = np.where(chance.random(len(of)) < 0.02, 77, shown["req_id"][of])  # of no request

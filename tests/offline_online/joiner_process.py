@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import IO
 
 from reclab.stores.event_log import EventLog, StoreDown
 from tests.offline_online.join_storm import DISORDER_MS, REMEMBER_MS, WINDOW_MS
@@ -11,15 +12,17 @@ from tests.offline_online.join_storm import DISORDER_MS, REMEMBER_MS, WINDOW_MS
 SESSION_MS = 1_000
 
 
-def start_joiner(address: str, *more: object, session_ms: int = SESSION_MS) -> subprocess.Popen:
-    """A joiner that takes a snapshot five times a second."""
+def start_joiner(
+    address: str, *more: object, session_ms: int = SESSION_MS, says: IO[str] | None = None
+) -> "subprocess.Popen[bytes]":
+    """A joiner that takes a snapshot five times a second; ``says``: where it says what it has."""
     settings = {"address": address, "window-ms": WINDOW_MS, "disorder-ms": DISORDER_MS,
                 "remember-ms": REMEMBER_MS, "session-ms": session_ms,
                 "snapshot-s": 0.2}  # fmt: skip
     words = [sys.executable, "-m", "reclab.offline_online.joiner"]
     for name, value in settings.items():
         words += [f"--{name}", str(value)]
-    return subprocess.Popen([*words, *map(str, more)], stderr=subprocess.DEVNULL)
+    return subprocess.Popen([*words, *map(str, more)], stderr=says or subprocess.DEVNULL)
 
 
 def until(true: Callable[[], bool], within_s: float = 40.0) -> None:

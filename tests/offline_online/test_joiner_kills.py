@@ -46,6 +46,7 @@ def test_kills_of_joiners_and_redis_lose_and_double_nothing(tmp_path):
                 out = n_out(log)
         for process in running.values():
             process.kill()
+            process.wait()
         last = joiner(log, KV(redis.address, "log-joiner"))
         until(lambda: last.step(wait_ms=50) >= 0 and len(last.parts) == 4)
         work(last)
@@ -57,4 +58,5 @@ def test_kills_of_joiners_and_redis_lose_and_double_nothing(tmp_path):
     finally:
         for process in running.values():
             process.kill()
+            process.wait()
         redis.kill()

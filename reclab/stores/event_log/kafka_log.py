@@ -197,6 +197,7 @@ class KafkaEventLog:
         check_int("max_entries", max_entries, 1, 1_000_000, "1000")
         own = {"group.id": "reclab-read", "enable.auto.commit": False}
         own |= {"auto.offset.reset": "earliest", "enable.partition.eof": True}
+        own |= {"fetch.wait.max.ms": 10}  # an end is told when a fetch comes back empty
         reader = kafka.Consumer({**self.settings, **own})
         found: list[Any] = []
         try:
