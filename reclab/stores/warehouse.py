@@ -160,6 +160,11 @@ class Spark:
         quiet = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false",
                  "spark.sql.shuffle.partitions": "4",
                  "spark.sql.catalogImplementation": "hive"}  # fmt: skip
+        # a metastore of its own in memory, or Spark leaves its files in the folder it is started from
+        quiet["spark.hadoop.javax.jdo.option.ConnectionURL"] = (
+            "jdbc:derby:memory:reclab;create=true"
+        )
+        quiet["spark.driver.extraJavaOptions"] = f"-Dderby.stream.error.file={os.devnull}"
         builder = SparkSession.builder.appName("reclab").master(address)
         for name, value in quiet.items():
             builder = builder.config(name, value)
