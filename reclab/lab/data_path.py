@@ -233,9 +233,9 @@ class DataPath:
         labels = LabelStore(self.redis.address)
         try:
             accepted = frozenset(self.phones.accepted)
-            return compare(
-                self.log, labels, accepted, self.window_ms, self.what.end_ms, self.clock()
-            )
+            n_cards = sum(len(one.video_id) for one in self.what.requests)
+            until = self.window_ms, self.what.end_ms, self.clock()
+            return compare(self.log, labels, n_cards, accepted, *until)
         finally:
             labels.close()
 

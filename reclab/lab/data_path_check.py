@@ -35,14 +35,15 @@ COMPARED = ("user_id", "labels", "n_labels", "watch_sec", "pay_amount", "close_m
 @dataclass(frozen=True)
 class PathCheck:
     """Counts. ``accepted`` events that phones were told are stored; ``events_lost`` and
-    ``events_twice`` of them in the log; ``shown`` cards of the requests in the log and
-    ``shown_twice``; ``samples`` in the topic, ``lost``, ``doubled`` and ``wrong`` against the batch
+    ``events_twice`` of them in the log; ``shown`` cards of the requests in the log, ``shown_lost``
+    and ``shown_twice``; ``samples`` in the topic, ``lost``, ``doubled`` and ``wrong`` against the batch
     join; ``labels_wrong`` cards in the label store; ``late`` reports after their window."""
 
     accepted: int
     events_lost: int
     events_twice: int
     shown: int
+    shown_lost: int
     shown_twice: int
     samples: int
     lost: int
@@ -55,13 +56,20 @@ class PathCheck:
     @property
     def exact(self) -> bool:
         """Nothing was lost, and nothing doubled where that would matter."""
-        return not (self.events_lost + self.lost + self.doubled + self.wrong + self.labels_wrong)
+        return not (
+            self.shown_lost
+            + self.events_lost
+            + self.lost
+            + self.doubled
+            + self.wrong
+            + self.labels_wrong
+        )
 
     def table(self) -> str:
         """A line a topic."""
         head = f"{'':<9}{'there':>8}{'lost':>7}{'twice':>7}{'wrong':>7}"
         rows = (
-            ("requests", self.shown, 0, self.shown_twice, 0),
+            ("cards", self.shown, self.shown_lost, self.shown_twice, 0),
             ("events", self.accepted, self.events_lost, self.events_twice, 0),
             ("samples", self.samples, self.lost, self.doubled, self.wrong),
             ("labels", self.shown, 0, 0, self.labels_wrong),
@@ -74,12 +82,14 @@ class PathCheck:
 def compare(
     log: EventLog,
     labels: LabelStore,
+    n_cards: int,
     accepted: Set[str],
     window_ms: int,
     before_ms: int,
     now_ms: int,
 ) -> PathCheck:
-    """Of requests answered before ``before_ms``, whose windows have all ended by ``now_ms``."""
+    """Of requests answered before ``before_ms``, with ``n_cards``, whose windows have all ended by
+    ``now_ms``; ``accepted``: ids of the events that phones were told are stored."""
     features, events = _values(log, FEATURES), _values(log, EVENTS)
     ids = read_ids(features)
     names = ("req_id", "video_id", "user_id", "time_ms")
@@ -91,13 +101,22 @@ def compare(
     truth = batch_join(shown, reports, FixedWindow(window_ms), SampleJoinConfig(carry=("user_id",)))
     lost, doubled, wrong, n = _samples(log, truth, before_ms)
     written = [json.loads(value)["event_id"] for value in events]
-    twice = len(written) - len(set(written))
     distinct = len(np.unique(reports["event_id"]))
     return PathCheck(
-        len(accepted), len(accepted - set(written)), twice, len(truth), len(shown) - len(truth),
-        n, lost, doubled, wrong, _labels_wrong(labels, truth, reports, now_ms),
-        distinct, distinct - int(truth["n_labels"].sum()),
-    )  # fmt: skip
+        accepted=len(accepted),
+        events_lost=len(accepted - set(written)),
+        events_twice=len(written) - len(set(written)),
+        shown=len(truth),
+        shown_lost=n_cards - len(truth),
+        shown_twice=len(shown) - len(truth),
+        samples=n,
+        lost=lost,
+        doubled=doubled,
+        wrong=wrong,
+        labels_wrong=_labels_wrong(labels, truth, reports, now_ms),
+        reports=distinct,
+        late=distinct - int(truth["n_labels"].sum()),
+    )
 
 
 def _values(log: EventLog, topic: str) -> list[bytes]:

@@ -89,6 +89,8 @@ class Consumers:
         """Start ``python -m module --setting value …``; its process id."""
         if self.running(name):
             raise DataError(f"{name} runs already: kill({name!r}) first")
+        if name in self._processes:
+            self._forget(name, PATIENCE_S)  # it ended by itself
         words = [sys.executable, "-c", GUARD, module]
         for option, value in settings.items():
             words += [f"--{option}", str(value)]
