@@ -41,6 +41,8 @@ training_modes  streaming, hourly and daily batch through two days with a drift 
 join_panel  a day joined again at every move of a knob, and a model that learned from it
           (join_panel_build.py: made once; click_model.py: learns again in milliseconds)
 leaky_columns  a training table that was read too late, beside what was served
+flywheel  serve, log, join, train, index, day after day; what a stopped part costs (flywheel_run.py:
+          hours and nights; flywheel_parts.py; flywheel_feed.py, flywheel_platform.py: the pages)
 evening, value_study  what lesson 04 turns and reads: machines, policies and a surge; who says what
           a request gains
 doctor    is everything installed and answering?

@@ -110,7 +110,7 @@ class RankerNet(nn.Module):
 
     def set_items(self, codes: Array) -> None:
         """Take the catalogue's codes (n_items + 1, Fi), the last row for "no item"."""
-        self.codes, self.vectors = torch.from_numpy(codes), None
+        self.codes, self.vectors = torch.tensor(codes), None
 
     def items(self, rows: Tensor) -> Tensor:
         """(…) item rows, -1 = none -> (…, dim). In serving they are computed once and looked up."""
