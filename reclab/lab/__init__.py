@@ -33,6 +33,8 @@ action_values  what each of DCAF's actions would be worth to a request (action_p
 value_models   the value models, learned from the tuning day, and how wrong they are
 dcaf_tables    the two tables of the DCAF paper, frontiers, and each request's decision
 join_study  what join windows catch of late feedback, and at what wait, beside the law of delays
+skew_study  features as served with a lag against those of the log, and what that costs a ranker
+feature_drift  counters of a lossy stream, and what rebuilds heal
 evening, value_study  what lesson 04 turns and reads: machines, policies and a surge; who says what
           a request gains
 doctor    is everything installed and answering?
