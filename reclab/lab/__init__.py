@@ -43,6 +43,8 @@ join_panel  a day joined again at every move of a knob, and a model that learned
 leaky_columns  a training table that was read too late, beside what was served
 flywheel  serve, log, join, train, index, day after day; what a stopped part costs (flywheel_run.py:
           hours and nights; flywheel_parts.py; flywheel_feed.py, flywheel_platform.py: the pages)
+skew_study  features as served with a lag against those of the log, and what that costs a ranker
+feature_drift  counters of a lossy stream, and what rebuilds heal
 evening, value_study  what lesson 04 turns and reads: machines, policies and a surge; who says what
           a request gains
 doctor    is everything installed and answering?
