@@ -49,12 +49,12 @@ class Offers:
             )
 
     def steps(self, usable: Array, by_value: bool) -> Array:
-        """Rungs to mix, by rising cost: those ``usable`` (k,) bool that are worth more than all
-        cheaper ones; ``by_value`` only those on the upper hull."""
+        """Rungs to mix, by rising cost: those ``usable`` (k,) bool; ``by_value`` only those on the
+        upper hull."""
         order = [int(k) for k in np.argsort(self.cost_ms, kind="stable") if usable[k]]
         steps: list[int] = []
         for k in order:
-            if steps and self.value[k] <= self.value[steps[-1]]:
+            if by_value and steps and self.value[k] <= self.value[steps[-1]]:
                 continue
             while (
                 by_value and steps and self._slope(steps, k) >= self._slope(steps[:-1], steps[-1])

@@ -173,7 +173,7 @@ class ServingExplorer(Explorer):
         self._areas = {}
         for i, name in enumerate(LADDER):
             area = go.Scatter(mode="lines", name=label(name), stackgroup="rungs", legendgroup=name)
-            area.update(line={"color": PALETTE[i], "dash": DASHES[i], "width": 1})
+            area.update(line={"color": PALETTE[i], "width": 1})
             fig.add_trace(area, row=2, col=1)
             self._areas[name] = len(fig.data) - 1
         return fig.update_layout(legend={"y": -0.08}, bargap=0.3)
@@ -184,7 +184,7 @@ class ServingExplorer(Explorer):
             return drawn.update(line={"color": PALETTE[place], "dash": DASHES[place], "width": 2})
 
         names = [label(f"stage.{name}") for name in STAGES]
-        dots = go.Scatter(mode="markers", hovertemplate="%{text}<extra></extra>")
+        dots = go.Scatter(mode="markers+text", textposition="top center", cliponaxis=False)
         dots.marker.size = 12
         return [
             Series("requests come", line(0), 1, 1),
@@ -228,6 +228,7 @@ class ServingExplorer(Explorer):
         super().draw(figure, result, baseline)
         ghost = figure.data[self.index["ways to size"][1]]
         ghost["marker.symbol"], ghost["marker.color"] = "circle-open", TEXT
+        ghost["text"] = None
         hours = np.float32(self.service.hours)
         for k, name in enumerate(LADDER):
             area = figure.data[self._areas[name]]

@@ -50,7 +50,7 @@ def test_the_calibrated_tide_has_its_peak_in_the_evening(service):
 
 
 def test_machines_for_nine_in_the_evening_keep_the_limit_and_fewer_do_not(service):
-    knobs = DayKnobs(machines=STATIC)
+    knobs = DayKnobs(machines=STATIC, sized=1.0)
     day, rung = service.run(knobs), service.rungs[FRESH]
     cores, limit = 2 * int(day.machines[0]), service.cluster(knobs).deadline_ms
     usual = (rung.cost_ms, rung.spread)
