@@ -221,14 +221,14 @@ class JoinExplorer(Explorer):
         wait, q = result.wait_ms / 60_000, result.quality
         lost = zip(FATES[1:], result.shares[1:].tolist(), strict=True)
         return [
-            Row("join.r.rate", 100 * result.join_rate, 2, "%"),
-            Row("join.r.caught", 100 * float(result.shares[0]), 2, "%"),
-            *(Row(f"join.{fate}", 100 * share, 2, "%") for fate, share in lost),
+            Row("join.r.rate", 100 * result.join_rate, 1, "%"),
+            Row("join.r.caught", 100 * float(result.shares[0]), 1, "%"),
+            *(Row(f"join.{fate}", 100 * share, 1, "%") for fate, share in lost),
             Row("join.r.twice", result.doubled, 0),
-            Row("join.r.mean", float(wait.mean()), 2, "min"),
+            Row("join.r.mean", float(wait.mean()), 1, "min"),
             Row("join.r.p95", float(np.quantile(wait, 0.95)), 1, "min"),
             Row("join.r.peak", float(result.open_samples.max()) / 1000, 2, "join.thousand"),
-            Row("join.r.auc", q.auc, 4),
-            Row("join.r.loss", q.log_loss, 4),
+            Row("join.r.auc", q.auc, 3),
+            Row("join.r.loss", q.log_loss, 3),
             Row("join.r.said", 100 * q.said, 1, "%"),
         ]  # fmt: skip

@@ -23,12 +23,12 @@ def days(lab):
 
 
 def test_rates_are_drawn_beside_their_ceiling_and_written(streams):
-    found = join_rates(streams, (1, 20, 240))
+    found = join_rates(streams, (1, 20, 60))
     fig, text = plots.rates(found), plots.rates_table(found)
     assert fig.data[0].y == pytest.approx(found.measured)
     apart = fig.data[1]
     assert apart.y == pytest.approx(100 * (found.measured - found.ceiling), abs=1e-4)
-    assert [row.split()[0] for row in text.splitlines()[1:]] == ["1", "20", "240"]
+    assert [row.split()[0] for row in text.splitlines()[1:]] == ["1", "20", "60"]
     assert f"{found.measured[1]:.2%}" in text and f"{found.worst_points:.2f}" in fig.alt
 
 
@@ -40,6 +40,9 @@ def test_the_frontier_has_a_line_a_rule_and_the_goal(streams):
         assert len(trace.x) == 2 and (np.diff(trace.x) >= 0).all()
     assert f"{found.cheapest(0.97)[3]:.1%}" in text and "join rate" in text
     assert "fixed window" in text.splitlines()[2]  # nothing keeps more than all of them
+    mine = plots.frontier(found, own={"yours": (np.array([0.1, 0.2]), np.array([0.9, 0.95]))})
+    assert len(mine.data) == 6 and mine.data[4].name == "yours"
+    assert len({trace.marker.symbol for trace in mine.data}) == 6
 
 
 def test_loss_by_delay_adds_up_to_the_report(streams):
@@ -59,3 +62,8 @@ def test_days_side_by_side(days):
     assert len(state.data) == 3 and max(state.data[0].y) > max(state.data[1].y)
     assert quality.data[2].y[0] == pytest.approx(found["20 min"].quality.auc)
     assert len(text.splitlines()) == 4 and f"{found['lossy'].quality.said:.0%}" in text
+
+
+def test_the_table_of_columns_shows_the_difference():
+    text = plots.leak_table({"a": (0.7, 0.6), "b": (0.5, 0.5)})
+    assert text.splitlines()[1].split() == ["a", "0.700", "0.600", "+0.100"]
