@@ -1,11 +1,15 @@
 """The still plots of the sample join: what is drawn and written is what was measured."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from reclab.core.clock import HOUR_MS
 from reclab.lab.join_panel import JoinKnobs
 from reclab.lab.join_panel_build import join_panel
-from reclab.lab.join_study import frontier, join_rates, platform_streams, stream
+from reclab.lab.join_study import JoinRates, frontier, platform_streams, stream
+from reclab.offline_online.delay_law import DelayLaw
 from reclab.offline_online.join_window import MINUTE_MS, FixedWindow
 from reclab.show import join_plots as plots
 
@@ -22,8 +26,14 @@ def days(lab):
     return panel, {name: panel.serve(knobs) for name, knobs in found.items()}
 
 
-def test_rates_are_drawn_beside_their_ceiling_and_written(streams):
-    found = join_rates(streams, (1, 20, 60))
+def test_rates_are_drawn_beside_their_ceiling_and_written():
+    law, lost = DelayLaw(np.ones(1), np.ones(1), np.ones(1)), np.array([900, 60, 20])
+    rates = (
+        np.array([0.5, 0.96, 0.98]),
+        np.array([0.501, 0.959, 0.98]),
+        np.array([0.51, 0.95, 0.98]),
+    )
+    found = JoinRates("platform", np.array([1.0, 20, 60]), *rates, lost, law, 60 * np.ones(3))
     fig, text = plots.rates(found), plots.rates_table(found)
     assert fig.data[0].y == pytest.approx(found.measured)
     apart = fig.data[1]
@@ -46,7 +56,11 @@ def test_the_frontier_has_a_line_a_rule_and_the_goal(streams):
 
 
 def test_loss_by_delay_adds_up_to_the_report(streams):
-    report = stream(streams, FixedWindow(2 * MINUTE_MS)).report()
+    start = streams.impressions["time_ms"]
+    shown = streams.impressions.take(start < start[0] + 3 * HOUR_MS)
+    told = streams.reports.take(np.isin(streams.reports["req_id"], shown["req_id"]))
+    short = replace(streams, impressions=shown, reports=told)
+    report = stream(short, FixedWindow(2 * MINUTE_MS)).report()
     fig = plots.loss_by_delay({"2 min": report})
     assert fig.data[0].y.sum() == report.count["on_time"]
     assert fig.data[1].y.sum() == report.count["late"] > 0
