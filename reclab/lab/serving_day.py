@@ -64,10 +64,10 @@ class DayKnobs:
     retrieval: float = 0.45
     ranking: float = 0.3
     machines: str = FOLLOW
-    sized: float = 1.0
+    sized: float = 1.1
     start_min: float = 10.0
     price: float = 400.0
-    by_value: bool = True
+    by_value: bool = False
     on: Mapping[str, bool] = field(default_factory=lambda: dict(ALL_ON))
     down: tuple[str, ...] = ()
     from_h: float = 19.0

@@ -110,7 +110,7 @@ def broken_cascade(cascade: Cascade, down: str, release: threading.Event) -> Cas
 class Drill:
     """Requests ``asked``; ``whole`` answers with ten different published items; ``late`` after the
     deadline, of ``worst_ms`` at most; answers by rung; the commonest reason against the best rung;
-    ``left_behind`` workers that were still hanging at the end."""
+    ``left_behind`` workers that were still hanging at the end; ``stall_ms`` of ``Heartbeat``."""
 
     down: str
     asked: int
@@ -121,6 +121,7 @@ class Drill:
     rungs: Mapping[str, int]
     reason: str
     left_behind: int
+    stall_ms: float
 
     def line(self) -> str:
         """One line of a table."""
@@ -141,10 +142,9 @@ def drill(lab: Lab, down: str, n: int = 80, deadline_ms: float = 200.0) -> Drill
         with served(lab, config, cascade=cascade, kv=kv) as online:
             _break_stores(online, server, down)
             asked = [requests[i % len(requests)] for i in range(n)]
-            with ThreadPoolExecutor(CALLERS) as callers:
+            with ThreadPoolExecutor(CALLERS) as callers, Heartbeat() as heart:
                 answers = list(callers.map(online.serving.answer, asked))
-            left_behind = online.serving.left_behind
-            return _told(down, online, answers, left_behind)
+            return _told(down, online, answers, heart.stall_ms)
 
 
 def one_a_user(lab: Lab, n: int) -> list[Request]:
@@ -194,7 +194,7 @@ def _released() -> Iterator[threading.Event]:
         release.set()
 
 
-def _told(down: str, online: Online, answers: Sequence[Answer], left_behind: int) -> Drill:
+def _told(down: str, online: Online, answers: Sequence[Answer], stall_ms: float) -> Drill:
     ms = np.array([answer.ms for answer in answers])
     rungs = Counter(answer.rung for answer in answers)
     why = Counter(attempt.why for answer in answers for attempt in answer.why[:1])
@@ -207,8 +207,35 @@ def _told(down: str, online: Online, answers: Sequence[Answer], left_behind: int
         float(ms.max()),
         {name: rungs[name] for name in RUNGS},
         why.most_common(1)[0][0] if why else "",
-        left_behind,
+        online.serving.left_behind,
+        stall_ms,
     )
+
+
+class Heartbeat:
+    """The longest that this process stood still in its ``with`` block: a thread that only sleeps
+    woke so many ms too late (``stall_ms``). Other programs on the machine do that, and the
+    interpreter's lock."""
+
+    EVERY_S = 0.002
+
+    def __enter__(self) -> "Heartbeat":
+        self.stall_ms, self._goes_on = 0.0, True
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread.start()
+        return self
+
+    def _beat(self) -> None:
+        before = monotonic_ms()
+        while self._goes_on:
+            time.sleep(self.EVERY_S)
+            now = monotonic_ms()
+            self.stall_ms = max(self.stall_ms, now - before - 1000 * self.EVERY_S)
+            before = now
+
+    def __exit__(self, *exc: object) -> None:
+        self._goes_on = False
+        self._thread.join()
 
 
 # ---- overload ------------------------------------------------------------------------------
@@ -218,7 +245,7 @@ def _told(down: str, online: Online, answers: Sequence[Answer], left_behind: int
 class Load:
     """Requests a second that the fresh cascade can do (``capacity_qps``) and that came
     (``offered_qps``); ``ms`` (n,) from due to answered; ``rung`` (n,) position in ``RUNGS``;
-    ``whole`` answers; ``deadline_ms``."""
+    ``whole`` answers; ``deadline_ms``; ``stall_ms`` of ``Heartbeat``."""
 
     capacity_qps: float
     offered_qps: float
@@ -226,6 +253,7 @@ class Load:
     rung: Array
     whole: int
     deadline_ms: float
+    stall_ms: float
 
     @property
     def late(self) -> int:
@@ -243,7 +271,8 @@ class Load:
         who = ", ".join(f"{name} {share:.0%}" for name, share in self.shares().items() if share)
         return (
             f"{self.offered_qps / self.capacity_qps:>4.1f} x{self.offered_qps:>7.0f}/s"
-            f"{p50:>8.0f}{p99:>8.0f}{self.ms.max():>8.0f}{self.late:>6}  {who}"
+            f"{p50:>8.0f}{p99:>8.0f}{self.ms.max():>8.0f}{self.late:>6}"
+            f"{self.stall_ms:>7.0f}  {who}"
         )
 
 
@@ -304,7 +333,7 @@ def _at(
         answer = online.serving.answer(replace(requests[i % len(requests)], req_id=i), left)
         return monotonic_ms() - due[i], answer
 
-    with ThreadPoolExecutor(DEVICES) as devices:
+    with ThreadPoolExecutor(DEVICES) as devices, Heartbeat() as heart:
         sent = []
         for i, at in enumerate(due.tolist()):
             time.sleep(max(at - monotonic_ms(), 0.0) / 1000)
@@ -317,4 +346,5 @@ def _at(
         np.array([RUNGS.index(answer.rung) for _, answer in got]),
         sum(not online.ladder.fault(answer.slate) for _, answer in got),
         deadline,
+        heart.stall_ms,
     )

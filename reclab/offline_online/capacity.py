@@ -6,8 +6,8 @@
 
 s is the mean service time, cs and ca the coefficients of variation of services and of the gaps
 between arrivals (1: by chance). Exact for exponential services; for others the mean wait is right
-to some per cent, and the tail is taken to be exponential. A response's quantile adds a normal
-service to the wait: middle + sqrt(sum of squared distances from the middles).
+to some per cent, and the tail is taken to be exponential. A response's quantile adds a lognormal
+service to the wait: middle + sqrt(sum of the squared distances from it).
 Every function takes arrays. A core here is a process with one worker: see ``serving.py``.
 Reference: Erlang 1917; Allen 1990, section 5.4; Tijms 2003 for tables.
 
@@ -85,6 +85,12 @@ def wait_quantile_ms(share: Number, chance: Number, scale_ms: Number) -> Array:
     return np.where(waits > 0, waits * np.where(waits > 0, scale_ms, 0.0), 0.0)
 
 
+def service_quantile_ms(share: Number, mean_ms: Number, spread: Number) -> Array:
+    """The service time that ``share`` of requests stay below, were it lognormal."""
+    square = np.log1p(np.asarray(spread, float) ** 2)
+    return mean_ms * np.exp(ndtri(share) * np.sqrt(square) - square / 2)
+
+
 def response_ms(
     share: Number,
     qps: Number,
@@ -98,10 +104,10 @@ def response_ms(
     scale = wait_scale_ms(qps, cores, mean_ms, spread, arrivals)
     middle = wait_quantile_ms(0.5, chance, scale)
     wait = wait_quantile_ms(share, chance, scale)
-    own = ndtri(share) * np.asarray(spread, float) * mean_ms
+    own = service_quantile_ms(share, mean_ms, spread) - mean_ms
     ends = np.isfinite(wait)
     middle, wait = np.where(ends, middle, 0.0), np.where(ends, wait, 0.0)
-    apart = np.sign(np.asarray(share) - 0.5) * np.hypot(wait - middle, own)
+    apart = np.where(own >= 0, np.hypot(wait - middle, own), own + wait - middle)
     return np.where(ends, np.asarray(mean_ms, float) + middle + apart, np.inf)
 
 
@@ -141,7 +147,7 @@ def machines_for(
     [0, 1, 2]
     """
     each = (machine or MachineConfig()).cores
-    alone = service.mean_ms * (1 + ndtri(share) * service.spread)
+    alone = float(service_quantile_ms(share, service.mean_ms, service.spread))
     check_float("machines_for.limit_ms", limit_ms, alone, 1e9, f"{2 * alone:.0f}")
     q = np.asarray(qps, float)
     low = np.ceil(q * service.mean_ms / 1000 / each)  # to do the work at all

@@ -15,6 +15,7 @@ Simplified: requests are alike, and queues settle within a tick.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -23,6 +24,7 @@ from reclab.core.errors import DataError, check_float, check_int
 from reclab.core.types import Array
 from reclab.offline_online.capacity import Service, response_ms, safe_qps
 
+MOST_CORES = 10_000  # of the table; more are kept as busy
 INSTANT_MS = 0.2  # rungs below this cost are answered by the caller, without a queue
 
 
@@ -47,12 +49,12 @@ class Offers:
             )
 
     def steps(self, usable: Array, by_value: bool) -> Array:
-        """Rungs to mix, by rising cost: those ``usable`` (k,) bool that are worth more than all
-        cheaper ones; ``by_value`` only those on the upper hull."""
+        """Rungs to mix, by rising cost: those ``usable`` (k,) bool; ``by_value`` only those on the
+        upper hull."""
         order = [int(k) for k in np.argsort(self.cost_ms, kind="stable") if usable[k]]
         steps: list[int] = []
         for k in order:
-            if steps and self.value[k] <= self.value[steps[-1]]:
+            if by_value and steps and self.value[k] <= self.value[steps[-1]]:
                 continue
             while (
                 by_value and steps and self._slope(steps, k) >= self._slope(steps[:-1], steps[-1])
@@ -124,10 +126,14 @@ def busy_share(offers: Offers, cores: Array, deadline_ms: float) -> Array:
     """How busy cores (any shape) may be kept so that 99 % of the dearest rung's answers are in
     time; in a table of cores, between which it is read off."""
     k = int(np.argmax(offers.cost_ms))
-    service = Service(float(offers.cost_ms[k]), float(offers.spread[k]))
-    grid = np.unique(np.geomspace(1, max(float(np.max(cores)), 2.0), 40).round())
-    busy = safe_qps(service, grid, deadline_ms) * service.mean_ms / 1000 / grid
-    return np.interp(cores, grid, busy)
+    return np.interp(cores, *_busy_table(float(offers.cost_ms[k]), float(offers.spread[k]),
+                                         deadline_ms))  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _busy_table(mean_ms: float, spread: float, deadline_ms: float) -> tuple[Array, Array]:
+    grid = np.unique(np.geomspace(1, MOST_CORES, 60).round())
+    return grid, safe_qps(Service(mean_ms, spread), grid, deadline_ms) * mean_ms / 1000 / grid
 
 
 def machines_by_value(
@@ -196,9 +202,8 @@ def simulate_day(
     are up. No loop over ticks: ticks with the same rungs go together."""
     cluster = cluster or ClusterConfig()
     if not len(qps) == len(wanted) == len(usable) or not len(qps):
-        raise DataError(
-            f"simulate_day: {len(qps)} qps, {len(wanted)} machines, {len(usable)} rungs"
-        )
+        lengths = f"{len(qps)} qps, {len(wanted)} machines, {len(usable)} ticks of rungs"
+        raise DataError(f"simulate_day: {lengths}, need one length, at least 1")
     machines = working(wanted, round(60 * cluster.start_min / tick_s))
     cores = np.maximum(machines, 0) * cluster.cores
     rho = busy_share(offers, np.maximum(cores, 1), cluster.deadline_ms)

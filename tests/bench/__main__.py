@@ -28,6 +28,7 @@ BENCHES = {
     "join": "the sample join beside a dictionary with a heap: 1,000,000 impressions (minutes)",
     "router": "200 concurrent pages on real processes: faults, recovery; overhead in one process",
     "gateway": "tracking events over HTTP into the log: events/s, p99, killed consumers",
+    "serving": "each dependency down, three times the capacity, waits beside the capacity model",
     "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",
     "train_speed": "training beside another library's models (needs it and the data)",
     "blending_world": "six businesses: fronts of four policies, conflicts, 28 days (minutes)",

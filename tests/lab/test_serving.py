@@ -1,8 +1,8 @@
 """The service over the real cascade of the tiny lab: whatever is down or however many come, ten
 valid cards in time.
 
-Times are those of a machine that other tests share: ``SLACK_MS`` is what the operating system may
-take to wake a thread there. The deadline of the service itself has no slack.
+Times are those of a machine that other programs share. What it stood still is measured beside the
+answers (``Heartbeat``), and no answer may be later than the deadline, that, and ``SLACK_MS``.
 """
 
 import numpy as np
@@ -15,14 +15,15 @@ from reclab.lab.serving_drill import CALLERS, DOWN, EVERYTHING, drill, overload
 from reclab.offline_online.fallback import CACHED, EDITORS, FRESH, HOT, NOT_RANKED
 from reclab.offline_online.serving import ServingConfig
 
-SLACK_MS = 100.0
+SLACK_MS = 50.0
 
 
 @pytest.mark.parametrize("down", DOWN)
 def test_with_a_dependency_down_every_request_gets_ten_valid_cards_in_time(lab, down):
     told = drill(lab, down, n=40)
     assert told.whole == told.asked == 40
-    assert told.late <= 2 and told.worst_ms <= 200 + SLACK_MS
+    assert told.worst_ms <= 200 + SLACK_MS + told.stall_ms
+    assert told.late <= 2 or told.stall_ms > SLACK_MS
     least = told.rungs
     if down in ("retrieval raises", "vector index hangs"):
         assert not least[FRESH] and not least[NOT_RANKED] and least[CACHED] > 0
@@ -39,14 +40,15 @@ def test_with_a_dependency_down_every_request_gets_ten_valid_cards_in_time(lab, 
 def test_what_hangs_holds_up_no_more_workers_than_its_gate_allows(lab):
     told = drill(lab, "vector index hangs", n=40)
     assert 0 < told.left_behind <= 4 + CALLERS  # two a rung, and those already inside
-    assert told.p50_ms < 150  # most never meet it
+    assert told.p50_ms < 150 + told.stall_ms  # most never meet it
 
 
 def test_at_three_times_the_capacity_nobody_waits_beyond_the_deadline(lab):
-    usual, crowd = overload(lab, (0.5, 3.0), seconds=2.0)
+    usual, crowd = overload(lab, (0.5, 3.0), seconds=1.5)
     for load in (usual, crowd):
         assert load.whole == len(load.ms)
-        assert load.late <= 0.01 * len(load.ms) and load.ms.max() <= load.deadline_ms + SLACK_MS
+        assert load.ms.max() <= load.deadline_ms + SLACK_MS + load.stall_ms
+        assert load.late <= 0.01 * len(load.ms) or load.stall_ms > SLACK_MS
     shares = crowd.shares()
     assert shares[FRESH] < 0.9 and shares[FRESH] + shares[NOT_RANKED] > 0.02  # busy, and not all
     assert usual.shares()[FRESH] > shares[FRESH]
