@@ -86,6 +86,7 @@ add_labels(
         "join.r.loss": ("log loss of the model", "模型对数损失"),
         "join.r.said": ("clicks predicted, of those that came", "预测点击数 / 实际点击数"),
         "join.r.twice": ("entries dropped as repeated", "去重丢弃的重复消息"),
+        "join.as_pinned": ("as pinned", "与基线相同"),
         "join.thousand": ("thousand", "千"),
         "join.in time": ("in time", "及时"),
         "join.late": ("late", "迟到"),
@@ -171,7 +172,8 @@ class JoinExplorer(Explorer):
         ticks = {"tickvals": [0.5, 1, 2, 5, 10, 20, 60, 240], "exponentformat": "none"}
         for col in (1, 2):
             fig.update_xaxes(type="log", **ticks, row=3, col=col)
-        return fig.update_layout(legend={"y": -0.07})
+        title = {"font": {"size": 12}, "y": 0.995, "yanchor": "top"}
+        return fig.update_layout(legend={"y": -0.07}, title=title, margin={"t": 60})
 
     def traces(self) -> Sequence[Series]:
         bars = go.Bar(marker_color=list(PALETTE[:6]), texttemplate="%{y:.1%}", showlegend=False)
@@ -217,18 +219,29 @@ class JoinExplorer(Explorer):
             "join.here": {"x": mean, "y": [result.quality.auc]},
         }  # fmt: skip
 
+    def draw(self, figure: go.FigureWidget, result: JoinedDay, baseline: JoinedDay) -> None:
+        super().draw(figure, result, baseline)
+        figure.layout.title.text = self.changed(result.knobs, baseline.knobs)
+
+    def changed(self, now: JoinKnobs, then: JoinKnobs) -> str:
+        """What differs from the baseline, in words: a knob may move and the day stay as it was."""
+        names = [name for name in self.knobs if getattr(now, name) != getattr(then, name)]
+        words = [f"{k.words} {k.show(getattr(now, k.control.name))}"
+                 for k in (self.knobs[name] for name in names)]  # fmt: skip
+        return "; ".join(words) or label("join.as_pinned")
+
     def rows(self, result: JoinedDay) -> Sequence[Row]:
         wait, q = result.wait_ms / 60_000, result.quality
         lost = zip(FATES[1:], result.shares[1:].tolist(), strict=True)
         return [
-            Row("join.r.rate", 100 * result.join_rate, 2, "%"),
-            Row("join.r.caught", 100 * float(result.shares[0]), 2, "%"),
-            *(Row(f"join.{fate}", 100 * share, 2, "%") for fate, share in lost),
+            Row("join.r.rate", 100 * result.join_rate, 1, "%"),
+            Row("join.r.caught", 100 * float(result.shares[0]), 1, "%"),
+            *(Row(f"join.{fate}", 100 * share, 1, "%") for fate, share in lost),
             Row("join.r.twice", result.doubled, 0),
-            Row("join.r.mean", float(wait.mean()), 2, "min"),
+            Row("join.r.mean", float(wait.mean()), 1, "min"),
             Row("join.r.p95", float(np.quantile(wait, 0.95)), 1, "min"),
             Row("join.r.peak", float(result.open_samples.max()) / 1000, 2, "join.thousand"),
-            Row("join.r.auc", q.auc, 4),
-            Row("join.r.loss", q.log_loss, 4),
+            Row("join.r.auc", q.auc, 3),
+            Row("join.r.loss", q.log_loss, 3),
             Row("join.r.said", 100 * q.said, 1, "%"),
         ]  # fmt: skip

@@ -50,6 +50,7 @@ def rates(found: JoinRates) -> Plot:
     ticks = {"tickvals": list(window), "ticktext": [f"{minutes:g}" for minutes in window]}
     fig.update_xaxes(type="log", **ticks)
     fig.update_yaxes(tickformat=".0%", row=1, col=1)
+    fig.update_layout(legend_y=-0.28)
     worst = f"{found.worst_points:.2f} points apart at most"
     return still(fig, f"plot: join rate measured and allowed, {found.name}, {worst}")
 
@@ -65,8 +66,13 @@ def rates_table(found: JoinRates) -> str:
     return text_table(rows)
 
 
-def frontier(found: Frontier, goal: tuple[float, float] = GOAL) -> Plot:
-    """Labels against waiting, a line a rule, both as shares of the fixed window's."""
+def frontier(
+    found: Frontier,
+    goal: tuple[float, float] = GOAL,
+    own: Mapping[str, tuple[Array, Array]] | None = None,
+) -> Plot:
+    """Labels against waiting, a line a rule, both as shares of the fixed window's; beside them
+    lines of one's own: name -> (wait, labels)."""
     fig = figure(
         x="mean wait, share of the fixed window's",
         y="labels, share of the fixed window's",
@@ -80,11 +86,12 @@ def frontier(found: Frontier, goal: tuple[float, float] = GOAL) -> Plot:
         drawn = line(found.wait[mine], found.labels[mine], f"join.{name}", i)
         drawn.update(mode="lines+markers", text=[f"{value:g}" for value in found.setting[mine]])
         fig.add_trace(drawn.update(hovertemplate="%{text}: %{y:.2%} at %{x:.0%}"))
+    for i, (name, (wait, labels)) in enumerate((own or {}).items(), len(set(found.rule))):
+        fig.add_trace(line(wait, labels, name, i).update(mode="lines+markers", line_width=3))
     star = {"symbol": "star", "size": 14, "color": TEXT}
     fixed = go.Scatter(x=[1.0], y=[1.0], mode="markers", marker=star, name=label("join.fixed"))
     fig.add_trace(fixed)
-    labels, wait = goal
-    box = {"type": "rect", "x0": 0, "x1": wait, "y0": labels, "y1": 1.0}
+    box = {"type": "rect", "x0": 0, "x1": goal[1], "y0": goal[0], "y1": 1.0}
     fig.add_shape(**box, line={"color": TEXT, "dash": DASHES[2]})
     low = float(np.quantile(found.labels, 0.2))
     fig.update_xaxes(tickformat=".0%", range=[0, 1.05])
@@ -120,13 +127,22 @@ def loss_by_delay(reports: Mapping[str, JoinReport]) -> Plot:
 
 
 def loss_table(report: JoinReport) -> str:
-    """A line a group of delays: reports, and how many of them were too late."""
+    """A line a group of delays: reports, and how many of them were too late. Later than a join
+    remembers (``SampleJoinConfig.remember_ms``) they count as unmatched, and are not here."""
     rows = [("minutes", "reports", "in time", "late", "lost")]
     both = zip(report.on_time_by_delay.tolist(), report.late_by_delay.tolist(), strict=True)
     for name, (on_time, late) in zip(delay_words(), both, strict=True):
         every = on_time + late
         share = f"{late / every:.1%}" if every else "–"
         rows.append((name, f"{every:,}", f"{on_time:,}", f"{late:,}", share))
+    return text_table(rows)
+
+
+def leak_table(aucs: Mapping[str, tuple[float, float]]) -> str:
+    """A line a column of a training table: AUC of it alone there, and as it was served."""
+    rows = [("column", "in training", "as served", "difference")]
+    for name, (training, served) in aucs.items():
+        rows.append((name, f"{training:.3f}", f"{served:.3f}", f"{training - served:+.3f}"))
     return text_table(rows)
 
 

@@ -72,6 +72,17 @@ def test_the_baseline_has_open_symbols(explorer):
     assert len({now(explorer, f"join.{rule}").marker.symbol for rule in RULES}) == 4
 
 
+def test_every_step_of_every_slider_repaints_even_where_the_day_stays(explorer):
+    title = explorer.figure.layout.title
+    assert title.text == "as pinned"
+    explorer.set(copies=0.01)  # nothing is lost, so copies change nothing
+    assert title.text == "reports sent twice 0.01"
+    explorer.set(copies=0.0, skew_s=10, window_min=5)
+    assert title.text == "longest wait 5 min; wrong clocks are off by 10 s"
+    explorer.pin()
+    assert title.text == "as pinned"
+
+
 def test_the_table_says_what_is_watched_beside_what_happened(explorer):
     text = explorer.set(loss=0.3).summary()
     assert "join rate as it is watched (%)" in text and "lost on the way (%)" in text

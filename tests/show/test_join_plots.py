@@ -1,11 +1,15 @@
 """The still plots of the sample join: what is drawn and written is what was measured."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from reclab.core.clock import HOUR_MS
 from reclab.lab.join_panel import JoinKnobs
 from reclab.lab.join_panel_build import join_panel
-from reclab.lab.join_study import frontier, join_rates, platform_streams, stream
+from reclab.lab.join_study import JoinRates, frontier, platform_streams, stream
+from reclab.offline_online.delay_law import DelayLaw
 from reclab.offline_online.join_window import MINUTE_MS, FixedWindow
 from reclab.show import join_plots as plots
 
@@ -22,13 +26,19 @@ def days(lab):
     return panel, {name: panel.serve(knobs) for name, knobs in found.items()}
 
 
-def test_rates_are_drawn_beside_their_ceiling_and_written(streams):
-    found = join_rates(streams, (1, 20, 240))
+def test_rates_are_drawn_beside_their_ceiling_and_written():
+    law, lost = DelayLaw(np.ones(1), np.ones(1), np.ones(1)), np.array([900, 60, 20])
+    rates = (
+        np.array([0.5, 0.96, 0.98]),
+        np.array([0.501, 0.959, 0.98]),
+        np.array([0.51, 0.95, 0.98]),
+    )
+    found = JoinRates("platform", np.array([1.0, 20, 60]), *rates, lost, law, 60 * np.ones(3))
     fig, text = plots.rates(found), plots.rates_table(found)
     assert fig.data[0].y == pytest.approx(found.measured)
     apart = fig.data[1]
     assert apart.y == pytest.approx(100 * (found.measured - found.ceiling), abs=1e-4)
-    assert [row.split()[0] for row in text.splitlines()[1:]] == ["1", "20", "240"]
+    assert [row.split()[0] for row in text.splitlines()[1:]] == ["1", "20", "60"]
     assert f"{found.measured[1]:.2%}" in text and f"{found.worst_points:.2f}" in fig.alt
 
 
@@ -40,10 +50,17 @@ def test_the_frontier_has_a_line_a_rule_and_the_goal(streams):
         assert len(trace.x) == 2 and (np.diff(trace.x) >= 0).all()
     assert f"{found.cheapest(0.97)[3]:.1%}" in text and "join rate" in text
     assert "fixed window" in text.splitlines()[2]  # nothing keeps more than all of them
+    mine = plots.frontier(found, own={"yours": (np.array([0.1, 0.2]), np.array([0.9, 0.95]))})
+    assert len(mine.data) == 6 and mine.data[4].name == "yours"
+    assert len({trace.marker.symbol for trace in mine.data}) == 6
 
 
 def test_loss_by_delay_adds_up_to_the_report(streams):
-    report = stream(streams, FixedWindow(2 * MINUTE_MS)).report()
+    start = streams.impressions["time_ms"]
+    shown = streams.impressions.take(start < start[0] + 3 * HOUR_MS)
+    told = streams.reports.take(np.isin(streams.reports["req_id"], shown["req_id"]))
+    short = replace(streams, impressions=shown, reports=told)
+    report = stream(short, FixedWindow(2 * MINUTE_MS)).report()
     fig = plots.loss_by_delay({"2 min": report})
     assert fig.data[0].y.sum() == report.count["on_time"]
     assert fig.data[1].y.sum() == report.count["late"] > 0
@@ -59,3 +76,8 @@ def test_days_side_by_side(days):
     assert len(state.data) == 3 and max(state.data[0].y) > max(state.data[1].y)
     assert quality.data[2].y[0] == pytest.approx(found["20 min"].quality.auc)
     assert len(text.splitlines()) == 4 and f"{found['lossy'].quality.said:.0%}" in text
+
+
+def test_the_table_of_columns_shows_the_difference():
+    text = plots.leak_table({"a": (0.7, 0.6), "b": (0.5, 0.5)})
+    assert text.splitlines()[1].split() == ["a", "0.700", "0.600", "+0.100"]
