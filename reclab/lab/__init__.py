@@ -35,6 +35,8 @@ dcaf_tables    the two tables of the DCAF paper, frontiers, and each request's d
 join_study  what join windows catch of late feedback, and at what wait, beside the law of delays
 flywheel  serve, log, join, train, index, day after day; what a stopped part costs (flywheel_run.py:
           hours and nights; flywheel_parts.py; flywheel_feed.py, flywheel_platform.py: the pages)
+data_path  figure 2.3 alive: gateway, log, label consumer, joiners; watched, broken, checked
+          (data_path_traffic.py: phones; _processes.py; _watch.py; _hostile.py; _check.py)
 evening, value_study  what lesson 04 turns and reads: machines, policies and a surge; who says what
           a request gains
 doctor    is everything installed and answering?
