@@ -149,11 +149,12 @@ class JoinPartition:
         silent = [] if now_ms is None or self._behind() else ["features"]
         total, more = n_shown, True
         while more:
-            told, n_told = self._told()
-            more = n_told == READ and self._clock["events"] <= self._clock["features"]
-            if now_ms is not None and n_told < READ:
+            ahead = n_shown > 0 and self._clock["events"] > self._clock["features"]
+            told, n_told = (None, 0) if ahead else self._told()
+            if now_ms is not None and not ahead and n_told < READ:
                 silent = [*silent, "events"]
             self._put_out(self.join.update(shown, told, self._watermark(silent, now_ms or 0)))
+            more = n_told == READ and self._clock["events"] <= self._clock["features"]
             shown, total = None, total + n_told
         self.unsaved += total
         self.count["entries"] += total

@@ -27,6 +27,8 @@ BENCHES = {
     "surge": "degradation policies in a surge, a day, real traces; the load model beside a queue",
     "join": "the sample join beside a dictionary with a heap: 1,000,000 impressions (minutes)",
     "router": "200 concurrent pages on real processes: faults, recovery; overhead in one process",
+    "joiner": "the joiner through the embedded Redis: impressions and reports a second, its state",
+    "joiner_kills": "1,000,000 impressions, gateway, joiners and Redis killed 20 times (minutes)",
     "gateway": "tracking events over HTTP into the log: events/s, p99, killed consumers",
     "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",
     "train_speed": "training beside another library's models (needs it and the data)",

@@ -31,12 +31,12 @@ def cpu_s(pid: int) -> float:
     return float(spent.user + spent.system)
 
 
-def weather(n_pages: int) -> join_storm.Storm:
+def weather(n_pages: int, start_ms: int = 0) -> join_storm.Storm:
     """Streams of ``HOURS``; delays and window as in the lesson."""
     served_pages.WIDTHS = (11, 102, 20, 14)
     join_storm.WINDOW_MS, join_storm.PAGE_MS = 20 * MINUTE_MS, HOURS * 3_600_000 // n_pages
-    join_storm.DELAY_MS = 40_000
-    return join_storm.storm(n_pages, seed=1)
+    join_storm.DELAY_MS, join_storm.SPREAD = 40_000, 1.808  # 3 % beyond the window
+    return join_storm.storm(n_pages, seed=1, start_ms=start_ms)
 
 
 def core(streams: join_storm.Storm) -> float:

@@ -27,6 +27,8 @@ from tests.offline_online.served_pages import some_features
 WINDOW_MS = 10_000
 PAGE_MS = 50  # between two pages
 DELAY_MS = 3_000  # median of feedback
+SPREAD = 0.9  # of its logarithm
+LONGEST_MS = 40_000_000
 DISORDER_MS = 2_000
 REMEMBER_MS = 600_000
 COMPARED = ("req_id", "video_id", "user_id", "time_ms", "close_ms", "labels", "n_labels",
@@ -34,12 +36,14 @@ COMPARED = ("req_id", "video_id", "user_id", "time_ms", "close_ms", "labels", "n
 
 
 class Storm(NamedTuple):
-    """``pages`` and ``events`` in the order in which they come, (stamp, key, bytes) each; ``truth``
-    by the batch over the tables."""
+    """``pages`` and ``events`` as they come, (stamp, key, bytes) each; the tables ``shown`` and
+    ``told`` behind them, and the ``truth`` by the batch over these."""
 
     pages: list[tuple[int, str, bytes]]
     events: list[tuple[int, str, bytes]]
     truth: Table
+    shown: Table
+    told: Table
 
 
 def storm(n_pages: int, seed: int = 0, cards: int = 10, start_ms: int = 0) -> Storm:
@@ -54,10 +58,16 @@ def storm(n_pages: int, seed: int = 0, cards: int = 10, start_ms: int = 0) -> St
         "time_ms": np.repeat(time_ms, cards),
     })  # fmt: skip
     told = _reports(shown, chance)
-    truth = batch_join(shown, told, FixedWindow(WINDOW_MS), SampleJoinConfig(carry=("user_id",)))
     entries = [(one.time_ms, str(one.req_id), pack(one)) for one in asked]
     entries += [entries[i] for i in chance.integers(0, n_pages, n_pages // 20)]
-    return Storm(_disordered(entries, chance), _disordered([*_sent(told)], chance), truth)
+    come = _disordered(entries, chance), _disordered([*_sent(told)], chance)
+    return Storm(*come, truth_of(shown, told), shown, told)
+
+
+def truth_of(shown: Table, told: Table) -> Table:
+    """What the join must find."""
+    config = SampleJoinConfig(carry=("user_id",))
+    return batch_join(shown, told, FixedWindow(WINDOW_MS), config)
 
 
 def _pages(n: int, cards: int, time_ms: Array, seed: int) -> list[Served]:
@@ -71,7 +81,8 @@ def _pages(n: int, cards: int, time_ms: Array, seed: int) -> list[Served]:
 def _reports(shown: Table, chance: np.random.Generator) -> Table:
     n = len(shown)
     of = chance.choice(n, n // 5)
-    delay = (DELAY_MS * np.exp(0.9 * chance.standard_normal(len(of)))).astype(np.int64)
+    delay = DELAY_MS * np.exp(SPREAD * chance.standard_normal(len(of)))
+    delay = np.minimum(delay, LONGEST_MS).astype(np.int64)
     kind = chance.integers(0, len(KINDS), len(of))
     value = np.where(np.isin(kind, (1, 7)), chance.integers(1, 400, len(of)) / 4, 1.0)
     req_id = np.where(chance.random(len(of)) < 0.02, 77, shown["req_id"][of])  # of no request

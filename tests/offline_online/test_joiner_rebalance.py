@@ -1,6 +1,8 @@
 """Two joiners share the partitions; one is killed, the other goes on with all: Redis and Kafka."""
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,3 +75,37 @@ def test_a_killed_joiners_partitions_go_to_the_other(address, tmp_path):
     last.close()
     assert differences(found(log), weather.truth) == {}
     assert all(report.balanced for report in last.report().values())
+
+
+@pytest.mark.slow
+def test_a_joiner_that_slept_through_its_lease_doubles_nothing(tmp_path):
+    weather, address, names = storm(1_000, seed=6), own_server().address, ("one", "two")
+    log, said = open_log(address, namespace="sleeper"), [tmp_path / name for name in names]
+    create_topics(log, TopicConfig(partitions=4))
+    kv, running = KV(address, "sleeper-joiner"), []
+    thirds = [[len(entries) * k // 3 for k in range(4)] for entries in weather[:2]]
+    try:
+        for name in said:
+            with name.open("w") as says:
+                running.append(start_joiner(address, "--namespace", "sleeper", says=says))
+        until(lambda: all(len(shares(name)) == 2 for name in said))
+        for turn in range(3):
+            for topic, entries, cuts in zip((FEATURES, EVENTS), weather, thirds, strict=False):
+                put(log, topic, entries[cuts[turn] : cuts[turn + 1]])
+            if turn == 0:
+                until(lambda: log.stats("samples").end.sum() > 20)
+            elif turn == 1:  # in the middle of what just came
+                os.kill(running[0].pid, signal.SIGSTOP)
+                until(lambda: shares(said[1]) == (0, 1, 2, 3))
+                os.kill(running[0].pid, signal.SIGCONT)
+        until(lambda: all(len(shares(name)) == 2 for name in said))
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    last = joiner(log, kv)
+    until(lambda: last.step(wait_ms=50) >= 0 and len(last.parts) == 4)
+    work(last)
+    last.drain()
+    last.close()
+    assert differences(found(log), weather.truth) == {}
