@@ -37,6 +37,9 @@ flywheel  serve, log, join, train, index, day after day; what a stopped part cos
           hours and nights; flywheel_parts.py; flywheel_feed.py, flywheel_platform.py: the pages)
 data_path  figure 2.3 alive: gateway, log, label consumer, joiners; watched, broken, checked
           (data_path_traffic.py: phones; _processes.py; _watch.py; _hostile.py; _check.py)
+training_modes  streaming, hourly and daily batch through two days with a drift and a bad hour
+          (relived.py: the days under other tastes; drifting_days.py: their samples;
+          training_arms.py: one mode, step by step)
 evening, value_study  what lesson 04 turns and reads: machines, policies and a surge; who says what
           a request gains
 doctor    is everything installed and answering?

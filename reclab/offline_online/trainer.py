@@ -206,6 +206,17 @@ class Trainer:
         self._serve(self._learner)
         return self.serving
 
+    def adopt(self, version: ModelVersion) -> ModelVersion | Refused:
+        """Go on from a version that was trained elsewhere (the daily base) and publish it, unless
+        the guard refuses it: then all stays as it was, what the stream has learned included."""
+        held = self._learner, self._adam, self.until_ms
+        self._go_on_from(version, self._learner)
+        self.until_ms = version.trained_until_ms
+        told = self.publish()
+        if isinstance(told, Refused):
+            self._learner, self._adam, self.until_ms = held
+        return told
+
     def _judge(self, told: dict[str, Scores]) -> Refused | None:
         if self.guard is None or self._held_out is None:
             return None

@@ -4,7 +4,8 @@
     start: restore, seek to those offsets;   save: file, then commit;   publish: save, then tell
 
 What a dead trainer had read after its last file is read again by a trainer that has not learned it:
-nothing is lost, nothing is learned twice. Of one partition the batches come out the same too.
+nothing is lost, nothing is learned twice. Of one partition the batches come out the same too, and
+so do the weights, unless a guard rolls back: versions are cut where a read happened to end.
 Reference: chapter 2.3.1; Chandy and Lamport 1985 (snapshots of state and channel together).
 
 Simplified: one trainer for all partitions; a second one in the group would take some of them away.
@@ -13,7 +14,7 @@ Simplified: one trainer for all partitions; a second one in the group would take
 import json
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +27,8 @@ from reclab.stores.event_log import Consumer, ConsumerConfig, Entries, EventLog
 from reclab.stores.event_log.contract import Partitions
 
 FILE = "trainer.state"
-Convert = Callable[[Sequence[bytes]], tuple[Samples | None, int]]
-"""entries' values -> samples (None = not one good row) and when their newest request was served"""
+Convert = Callable[[Entries], tuple[Samples | None, int]]
+"""entries -> samples (None = not one good row) and when the newest of their requests was served"""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class TrainingLoop:
                 self._consumer.seek(partition, self._offsets[partition])
 
     def _learn(self, entries: Entries) -> None:
-        samples, until_ms = self.convert(entries.value)
+        samples, until_ms = self.convert(entries)
         if samples is not None:
             self.trainer.learn(samples, until_ms)
         self._offsets |= dict(

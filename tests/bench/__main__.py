@@ -24,6 +24,7 @@ BENCHES = {
     "dcaf_world": "value against cost of DCAF on the platform, three seeds (minutes)",
     "allocation": "pages and days of blending beside HiGHS, and what bids earn (minutes)",
     "dcaf": "the price of computing beside HiGHS, up to a million requests",
+    "training_modes": "streaming, hourly, daily batch: drift and a bad hour, three seeds (minutes)",
     "surge": "degradation policies in a surge, a day, real traces; the load model beside a queue",
     "join": "the sample join beside a dictionary with a heap: 1,000,000 impressions (minutes)",
     "router": "200 concurrent pages on real processes: faults, recovery; overhead in one process",

@@ -119,9 +119,9 @@ class Samples:
         if n < 2:
             return self, self
         cut = n - max(1, round(n * valid_share))
-        return self._between(0, cut), self._between(cut, n)
+        return self.between(0, cut), self.between(cut, n)
 
-    def _between(self, first: int, stop: int) -> "Samples":
+    def between(self, first: int, stop: int) -> "Samples":
         """The rows of the requests ``first … stop - 1``, without a copy of most of them."""
         starts = self.features.starts
         rows = slice(int(starts[first]), int(starts[stop]))
