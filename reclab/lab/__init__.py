@@ -40,6 +40,8 @@ data_path  figure 2.3 alive: gateway, log, label consumer, joiners; watched, bro
 training_modes  streaming, hourly and daily batch through two days with a drift and a bad hour
           (relived.py: the days under other tastes; drifting_days.py: their samples;
           training_arms.py: one mode, step by step)
+lookup_study  the chapter's own join beside the stream join: expiry, a late consumer, a dead store
+leakage, ranker_leakage  features read at label time: counters and a tree, and the cascade's ranker
 evening, value_study  what lesson 04 turns and reads: machines, policies and a surge; who says what
           a request gains
 doctor    is everything installed and answering?

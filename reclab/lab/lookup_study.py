@@ -24,7 +24,7 @@ from reclab.core.clock import DAY_MS
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
 from reclab.lab.join_study import platform_streams
-from reclab.lab.lab import Progress
+from reclab.lab.lab import Progress, progress_bar
 from reclab.offline_online.batch_join import batch_join
 from reclab.offline_online.join_window import MINUTE_MS, FixedWindow
 from reclab.offline_online.label_store import LabelStore, LabelStoreConfig, event_names
@@ -94,7 +94,7 @@ def lookup_study(
     hours: tuple[int, int] = (20, 23),
     wait_min: int = 20,
     cases: Sequence[Case] = CASES,
-    progress: Progress | None = None,
+    progress: bool | Progress = True,
 ) -> LookupStudy:
     """The cases on the requests of an evening of the fourth last day."""
     streams = platform_streams(logs)
@@ -107,13 +107,13 @@ def lookup_study(
     truth = batch_join(shown, told, FixedWindow(wait_min * MINUTE_MS), config)
     given = truth["time_ms"] + wait_min * MINUTE_MS
     rows, equal = [_against(truth, truth, given)], [True]
-    for i, case in enumerate(cases):
-        if progress:
-            progress(i / len(cases), case.name)
-        found, given = _run(shown, told, case, wait_min * MINUTE_MS)
-        rows.append(_against(found, truth, given))
-        names = ("req_id", "video_id", "labels", "n_labels", "watch_sec", "pay_amount")
-        equal.append(all(np.array_equal(found[name], truth[name]) for name in names))
+    names = ("req_id", "video_id", "labels", "n_labels", "watch_sec", "pay_amount")
+    with progress_bar("lookup join", progress) as say:
+        for i, case in enumerate(cases):
+            say(i / len(cases), case.name)
+            found, given = _run(shown, told, case, wait_min * MINUTE_MS)
+            rows.append(_against(found, truth, given))
+            equal.append(all(np.array_equal(found[name], truth[name]) for name in names))
     names = ("stream join", *(case.name for case in cases))
     return LookupStudy(
         names, *(np.array(column) for column in zip(*rows, strict=True)), tuple(equal)

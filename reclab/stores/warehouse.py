@@ -160,7 +160,7 @@ class Spark:
         quiet = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false",
                  "spark.sql.shuffle.partitions": "4",
                  "spark.sql.catalogImplementation": "hive"}  # fmt: skip
-        # a metastore of its own in memory, or Spark leaves its files in the folder it is started from
+        # a metastore in memory: Spark would leave its files in the folder it is started from
         quiet["spark.hadoop.javax.jdo.option.ConnectionURL"] = (
             "jdbc:derby:memory:reclab;create=true"
         )

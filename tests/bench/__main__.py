@@ -30,6 +30,7 @@ BENCHES = {
     "router": "200 concurrent pages on real processes: faults, recovery; overhead in one process",
     "joiner": "the joiner through the embedded Redis: impressions and reports a second, its state",
     "joiner_kills": "1,000,000 impressions, gateway, joiners and Redis killed 20 times (minutes)",
+    "labels": "the label consumer through the embedded Redis, beside a dictionary",
     "gateway": "tracking events over HTTP into the log: events/s, p99, killed consumers",
     "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",
     "train_speed": "training beside another library's models (needs it and the data)",

@@ -13,6 +13,7 @@ import time
 import uuid
 from typing import Any
 
+import numpy as np
 import psutil
 
 from reclab.offline_online.label_consumer import LabelConsumer, LabelConsumerConfig
@@ -57,6 +58,16 @@ def dictionary(values: list[bytes]) -> float:
     return time.process_time() - began
 
 
+def read_all(store: LabelStore, values: list[bytes]) -> tuple[int, float]:
+    """Look every card up: how many, and CPU seconds of this process and of Redis."""
+    pairs = {(event["req_id"], event["video_id"]) for event in map(json.loads, values)}
+    cards = np.array(sorted(pairs), np.int64)
+    server = psutil.Process(own_server().pid)
+    used, began = sum(server.cpu_times()[:2]), time.process_time()
+    assert store.read(cards[:, 0], cards[:, 1], 0).n_labels.sum() == len(values)
+    return len(cards), time.process_time() - began + sum(server.cpu_times()[:2]) - used
+
+
 def measure(n: int, per_card: int, most: int) -> None:
     """Print one line."""
     values, keys = entries(n, per_card)
@@ -76,13 +87,14 @@ def measure(n: int, per_card: int, most: int) -> None:
     ours, redis = time.process_time() - began, sum(server.cpu_times()[:2]) - used
     done = consumer.counts["merged"] - first
     before = store.kv.redis.info("memory")["used_memory"]  # type: ignore[index]
+    n_read, read_s = read_all(store, values)
     log.trim(EVENTS, {p: int(end) for p, end in enumerate(log.stats(EVENTS).end)})
     memory = store.kv.redis.info("memory")["used_memory"]  # type: ignore[index]
     cards = len(values) // per_card
     print(f"{per_card:>9}{most:>8}{done / ours:>12,.0f}{done / redis:>12,.0f}"
           f"{done / (ours + redis):>12,.0f}{done / wall:>12,.0f}"
           f"{len(values) / dictionary(values):>12,.0f}{memory / cards:>10.0f} B"
-          f"{(before - memory) / len(values):>10.0f} B")  # fmt: skip
+          f"{(before - memory) / len(values):>10.0f} B{n_read / read_s:>12,.0f}")  # fmt: skip
     store.kv.redis.flushall()
     assert consumer.counts["merged"] == len(values)
 
@@ -92,8 +104,9 @@ def main() -> None:
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print("events a second of CPU of the consumer, of its Redis, of both; by the clock; dictionary")
     heads = ("consumer", "Redis", "both", "clock", "dictionary")
+    print("then bytes of Redis a card and an entry of the log, and cards looked up a second of CPU")
     print(f"{'per card':>9}{'a read':>8}" + "".join(f"{head:>12}" for head in heads), end="")
-    print(f"{'a card':>12}{'an entry':>12}")
+    print(f"{'a card':>12}{'an entry':>12}{'looked up':>12}")
     for per_card, most in ((1, 10_000), (2, 10_000), (4, 10_000), (1, 2_000), (1, 500)):
         measure(200_000, per_card, most)
 

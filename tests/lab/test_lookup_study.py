@@ -11,7 +11,7 @@ from reclab.lab.lookup_study import CASES, LookupStudy, lookup_study
 
 @pytest.fixture(scope="module")
 def study(lab: Lab) -> LookupStudy:
-    return lookup_study(lab.logs)
+    return lookup_study(lab.logs, hours=(21, 23), progress=False)
 
 
 def test_while_labels_live_the_lookup_gives_the_stream_s_samples(lab: Lab):
@@ -19,7 +19,7 @@ def test_while_labels_live_the_lookup_gives_the_stream_s_samples(lab: Lab):
     when = np.zeros(int(shown["req_id"].max()) + 1, np.int64)
     when[shown["req_id"]] = shown["time_ms"]
     told = reports.take(reports["report_ms"] - when[reports["req_id"]] <= 20 * 60_000)
-    study = lookup_study(replace(lab.logs, feedback=told), cases=CASES[:1])
+    study = lookup_study(replace(lab.logs, feedback=told), cases=CASES[:1], progress=False)
     assert study.equal == (True, True) and study.labels[0] > 1_000
 
 

@@ -30,6 +30,7 @@ from reclab.stores.event_log import ConsumerConfig, EventLog, StoreDown, TopicCo
 from reclab.stores.kv import KVConfig
 from reclab.stores.redis_server import own_server
 from tests.offline_online.posts import held
+from tests.stores.event_log.kafka_cluster import Cluster
 
 WATCH, PAY = 1, 7
 Columns = dict[str, np.ndarray]
@@ -333,3 +334,27 @@ def test_killed_with_9_anywhere_it_ends_in_the_truth(tmp_path: Path):
     check(store, told)
     assert counts["merged"] > 0 and log.stats(EVENTS, "labels").lag.sum() == 0
     own_server(tmp_path).stop()
+
+
+def test_on_kafka_with_labels_on_redis_it_does_the_same(store: LabelStore):
+    cluster = Cluster()
+    log = open_log(cluster.address)
+    create_topics(log)
+    told = reports(12, 2_000)
+    values, keys = entries(told)
+    log.append(EVENTS, values[:1_200], keys[:1_200])
+    consumer = LabelConsumer(log, store, LabelConsumerConfig(most=500, wait_ms=100))
+    until = time.monotonic() + 30
+    while consumer.counts["merged"] + consumer.counts["doubled"] < 1_200:
+        consumer.step()
+        assert time.monotonic() < until
+    store.kv.delete(*store.kv.names())  # comes back empty
+    log.append(EVENTS, values[1_200:], keys[1_200:])
+    while sum(store.offsets().values()) < len(values):
+        consumer.step()
+        assert time.monotonic() < until
+    check(store, told)
+    assert consumer.counts["replays"] >= 1
+    consumer.close()
+    log.close()
+    cluster.stop()
