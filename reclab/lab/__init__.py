@@ -42,6 +42,8 @@ training_modes  streaming, hourly and daily batch through two days with a drift 
           training_arms.py: one mode, step by step)
 lookup_study  the chapter's own join beside the stream join: expiry, a late consumer, a dead store
 leakage, ranker_leakage  features read at label time: counters and a tree, and the cascade's ranker
+skew_study  features as served with a lag against those of the log, and what that costs a ranker
+feature_drift  counters of a lossy stream, and what rebuilds heal
 evening, value_study  what lesson 04 turns and reads: machines, policies and a surge; who says what
           a request gains
 doctor    is everything installed and answering?

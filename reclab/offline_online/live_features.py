@@ -20,8 +20,8 @@ from reclab.core.errors import DataError, check, check_int
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
 from reclab.offline_online.join_records import KINDS
-from reclab.stores.as_of import AsOfSums
 from reclab.stores.forward_index import ForwardIndex
+from reclab.stores.tiered_sums import TieredSums
 from reclab.stores.user_features import REPORTED, UserFeatures
 
 COUNTERS = ("impressions", *KINDS)
@@ -92,8 +92,7 @@ class LiveFeatures:
             Logs(logs.users, logs.items, Table(told), tag_names=logs.tag_names)
         )
         self.items = ForwardIndex(Table({"video_id": logs.items["video_id"]}))
-        none = np.zeros(0, np.int64)
-        self._counts = AsOfSums(none, none, np.zeros((0, len(COUNTERS))))
+        self._counts = TieredSums(len(COUNTERS))
         self._shown, self._told = Known(), Known()
         self.repeated = self.unknown = self.too_old = 0
         self.refresh(0)

@@ -24,6 +24,7 @@ from reclab.stores.row_lookup import RowLookup
 
 SPAN = 1 << 40  # ms of one key's axis: 34 years, which leaves 23 bits for 8 million keys
 MAX_KEYS = 1 << 23
+SLACK = 32  # spare slots of a key with few events: a newcomer's first pages move nobody else
 
 
 def ragged(starts: Array, counts: Array) -> Array:
@@ -125,7 +126,7 @@ class Timeline:
         room = np.diff(self.starts) - 1
         if (counts[keys] > room[keys]).any():
             # the first events come as one batch and get no slack: most stores are built once
-            slack = counts // 2 + 8 if self.counts.any() else 0
+            slack = counts // 2 + SLACK if self.counts.any() else 0
             self._lay_out(self.counts, np.maximum(room, counts + slack))
         self.when, self.carried = owned(self.when), owned(self.carried)
         self.sums = owned(self.sums)

@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from reclab.cascade.batch import read_batch
+from reclab.cascade.pipeline import Cascade
 from reclab.core.errors import ConfigError, NotBuilt
 from reclab.core.tables import Table
+from reclab.core.types import Candidates
 from reclab.lab import Lab
+from reclab.offline_online.feature_log import pack, served, unpack
 from reclab.offline_online.versions import Superseded, Version, Versions, VersionsConfig
 from reclab.stores.fork import fork
 from reclab.stores.forward_index import ForwardIndex
@@ -151,6 +155,38 @@ def test_answers_of_the_cascade_under_load_are_those_of_one_version(lab: Lab):
         again = fork(mine[0][0].state).recommend_batch(requests)[0]
         for _, at, items in mine:
             assert items == again[at].item_id.tolist()
+
+
+def test_features_logged_are_those_that_the_pinned_version_served_whatever_came_since(lab: Lab):
+    requests, log = lab.requests(5), lab.logs.interactions
+    versions = Versions(fork(lab.trained))
+    version = versions.current
+    slates, _ = version.state.recommend_batch(requests)
+    early = min(request.time_ms for request in requests) - 1000
+    news = log.take(np.arange(len(log) - 500, len(log)))
+    who = np.resize([request.user_id for request in requests], 500)
+    news = news.with_columns(user_id=who, time_ms=np.full(500, early))
+    versions.change(lambda cascade: cascade.update(news))
+
+    def logged(cascade: Cascade) -> list[bytes]:
+        """What the feature log would hold of these slates, by the stores of this cascade."""
+        batch = read_batch(requests, cascade.parts.users, cascade.parts.index)
+        rows = np.concatenate([slate.item_row for slate in slates])
+        owner = np.repeat(np.arange(len(slates)), [len(slate.item_row) for slate in slates])
+        features = cascade.parts.features.for_batch(batch, Candidates(len(slates), owner, rows))
+        names = ("req_id", "user_id", "req_id", "time_ms", "network")
+        ids = [np.array([getattr(request, name) for request in requests]) for name in names]
+        cards = cascade.parts.index.ids[rows], np.zeros(len(rows), np.int64)
+        return [pack(one) for one in served(features, *ids, *cards, (version.number, 1))]
+
+    held = logged(version.state)
+    scores = [slate.columns["p_click"] for slate in slates]
+    for one, score, slate in zip(unpack(held), scores, slates, strict=True):
+        assert one.index_version == version.number
+        assert one.video_id.tolist() == slate.item_id.tolist()
+        again = version.state.parts.ranker.score_features(one.features)["p_click"]
+        assert np.allclose(again, score, rtol=0, atol=1e-6)
+    assert held == logged(fork(lab.trained)) != logged(versions.current.state)
 
 
 def test_a_draft_of_an_older_version_is_refused_and_made_again():
