@@ -35,6 +35,10 @@ dcaf_tables    the two tables of the DCAF paper, frontiers, and each request's d
 join_study  what join windows catch of late feedback, and at what wait, beside the law of delays
 lookup_study  the chapter's own join beside the stream join: expiry, a late consumer, a dead store
 leakage, ranker_leakage  features read at label time: counters and a tree, and the cascade's ranker
+flywheel  serve, log, join, train, index, day after day; what a stopped part costs (flywheel_run.py:
+          hours and nights; flywheel_parts.py; flywheel_feed.py, flywheel_platform.py: the pages)
+data_path  figure 2.3 alive: gateway, log, label consumer, joiners; watched, broken, checked
+          (data_path_traffic.py: phones; _processes.py; _watch.py; _hostile.py; _check.py)
 training_modes  streaming, hourly and daily batch through two days with a drift and a bad hour
           (relived.py: the days under other tastes; drifting_days.py: their samples;
           training_arms.py: one mode, step by step)

@@ -36,8 +36,9 @@ COMPARED = ("user_id", "labels", "n_labels", "watch_sec", "pay_amount", "close_m
 class PathCheck:
     """Counts. ``accepted`` events that phones were told are stored; ``events_lost`` and
     ``events_twice`` of them in the log; ``shown`` cards of the requests in the log, ``shown_lost``
-    and ``shown_twice``; ``samples`` in the topic, ``lost``, ``doubled`` and ``wrong`` against the batch
-    join; ``labels_wrong`` cards in the label store; ``late`` reports after their window."""
+    and ``shown_twice``; ``samples`` in the topic, ``lost``, ``doubled`` and ``wrong`` against the
+    batch join; ``labels_wrong`` cards in the label store; ``reports`` of them in the log, ``late``
+    ones after their window."""
 
     accepted: int
     events_lost: int

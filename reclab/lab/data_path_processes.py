@@ -22,7 +22,8 @@ PATIENCE_S = 3.0  # a consumer that has not left by then is killed
 GUARD = """
 import os, runpy, sys, threading
 def owned():
-    sys.stdin.buffer.read()
+    while os.read(0, 1024):
+        pass
     os._exit(1)
 threading.Thread(target=owned, daemon=True).start()
 sys.argv = sys.argv[1:]

@@ -1,11 +1,10 @@
-"""The parts of the flywheel behind serving; each reads from its own group's offsets of the log.
+"""The parts of the flywheel that learn; each reads samples from its own group's offsets.
 
-    joiner    features + events -> samples                      ``SampleJoin``, 20 minutes
     trainer   its latest samples -> weights, guarded            ``Trainer.retrain``, every night
     index     samples + new items -> index, sequences, statistics, channels
 
-They hold no connection: entries in, entries or a state out, so that a run can be copied. The model
-learns from the features as they were served, whatever the statistics have become since.
+They hold no connection: records in, a state out, so that a run can be copied. The model learns from
+the features as they were served, whatever the statistics have become since.
 
 Simplified: the index is rebuilt by batch each night. Users and the items of the launch have ids
 that a model learns; later items are known by author, tags and statistics alone.
@@ -13,7 +12,6 @@ that a model learns; later items are known by author, tags and statistics alone.
 
 from collections.abc import Sequence
 from copy import copy, deepcopy
-from typing import NamedTuple
 
 import numpy as np
 
@@ -30,11 +28,8 @@ from reclab.cascade.retrieval.popular import PopularChannel
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
 from reclab.lab.flywheel_feed import TARGET, Serving
-from reclab.offline_online import feature_log, sample_record
-from reclab.offline_online.join_window import FixedWindow
+from reclab.offline_online import sample_record
 from reclab.offline_online.model_version import Guard, GuardConfig, ModelVersion
-from reclab.offline_online.sample_join import SampleJoin, SampleJoinConfig
-from reclab.offline_online.tracking_schema import feedback_table
 from reclab.offline_online.trainer import Trainer
 from reclab.offline_online.trainer_state import join_samples
 from reclab.stores.forward_index import ForwardIndex
@@ -54,48 +49,6 @@ def how_to_learn(seed: int) -> NetConfig:
     return NetConfig(dim=8, hidden=(48,), train=train)
 
 
-class Written(NamedTuple):
-    """Entries for topic samples and their keys."""
-
-    values: list[bytes]
-    keys: list[str]
-
-
-class JoinPart:
-    """Impressions and reports become samples."""
-
-    def __init__(self) -> None:
-        self.join = SampleJoin(FixedWindow(), SampleJoinConfig(carry=("card",)))
-        self._waiting: dict[int, bytes] = {}
-        self._n_events = 0
-
-    def step(self, features: Sequence[bytes], events: Sequence[bytes], now_ms: int) -> Written:
-        """Entries of both topics, all that is stamped before ``now_ms``; what has closed."""
-        shown, told = None, None
-        if features:
-            ids = feature_log.read_ids(features)
-            shown = {name: ids.columns[name] for name in ("req_id", "video_id", "time_ms")}
-            shown["card"] = ids.card
-            for req_id, at in zip(shown["req_id"].tolist(), ids.entry.tolist(), strict=True):
-                self._waiting[req_id] = features[at]
-        if events:
-            table = feedback_table(events)
-            told = {name: table[name] for name in table}
-            told["event_id"] = np.arange(len(events)) + self._n_events  # none comes twice here
-            self._n_events += len(events)
-        return self._write(self.join.update(shown, told, now_ms).samples)
-
-    def _write(self, samples: Table) -> Written:
-        """One record a request: a fixed window closes all of its cards together."""
-        if not len(samples):
-            return Written([], [])
-        samples = samples.take(np.lexsort((samples["card"], samples["req_id"])))
-        req, n_cards = np.unique(samples["req_id"], return_counts=True)
-        entries = [self._waiting.pop(req_id) for req_id in req.tolist()]
-        values = sample_record.pack(entries, n_cards, samples["card"], samples)
-        return Written(values, list(map(str, req.tolist())))
-
-
 class TrainPart:
     """Learns anew each night from its latest ``rows`` samples."""
 
@@ -108,7 +61,7 @@ class TrainPart:
         self._kept: list[Samples] = []
 
     def step(self, values: Sequence[bytes], serving: Serving) -> None:
-        """New entries of topic samples; ``ranker`` is then the one that may serve."""
+        """New records of topic samples; ``ranker`` is then the one that may serve."""
         if not values:
             return
         records = sample_record.unpack(values)
@@ -150,7 +103,7 @@ class IndexPart:
         self._words: Vocabulary | None = None
 
     def step(self, values: Sequence[bytes], items: Table, now_ms: int) -> Serving:
-        """New entries of topic samples, and the items there are; a state without a ranker."""
+        """New records of topic samples, and the items there are; a state without a ranker."""
         index = ForwardIndex(items)
         if values:
             self._events.append(_events(values, index))

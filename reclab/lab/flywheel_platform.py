@@ -67,9 +67,9 @@ class FlywheelPlatform(Platform):
         table = interactions(shown, self.users, self.catalogue)
         told = feedback(shown, table, rng(self.config.seed, "reports", day))
         columns = [told[name].tolist() for name in REPORT]
-        names = ("event_id", *REPORT)
+        names = ("app", "device_id", "event_id", *REPORT)
         events = [
-            dump(dict(zip(names, (f"e{day:03}-{n:06}", *row), strict=True)))
+            dump(dict(zip(names, ("app", 0, f"e{day:03}-{n:06}", *row), strict=True)))
             for n, row in enumerate(zip(*columns, strict=True))
         ]
         stamps = np.array([one.time_ms for one in requests], np.int64)

@@ -1,11 +1,12 @@
 """A run of the flywheel: one platform, its event log, its parts, and the hours and nights of a day.
 
     day      the version of the morning serves; features and reports are queued by their stamps
-    hourly   what has come by now goes into the log; the joiner reads it and writes samples
+    hourly   what has come by now goes into the log; the ``Joiner`` reads it and writes samples
     night    index and trainer read the samples; what they make is published for the morning
 
-A part opens its consumer when it runs, so one that is stopped has none, and goes on later from the
-offsets that its group has committed.
+A part that is stopped leaves its consumer group, and goes on later from the offsets that the group
+has committed, the joiner from its snapshots. A copy of a run is a copy of its objects and of what
+its log holds in Redis, offsets and snapshots included.
 
 Simplified: parts run in turn in one process, by simulated time.
 """
@@ -19,21 +20,28 @@ from dataclasses import replace
 import numpy as np
 
 from reclab.core.clock import DAY_MS, HOUR_MS
-from reclab.core.errors import DataError
 from reclab.core.types import Array
 from reclab.lab.flywheel_feed import Serving
-from reclab.lab.flywheel_parts import IndexPart, JoinPart, TrainPart, over
+from reclab.lab.flywheel_parts import IndexPart, TrainPart, over
 from reclab.lab.flywheel_platform import FlywheelPlatform, Sent
 from reclab.offline_online.feature_log import FeatureLog, Served
-from reclab.offline_online.pipeline import EVENTS, FEATURES, SAMPLES, TOPICS, create_topics
+from reclab.offline_online.joiner import CARRY, Joiner, JoinerConfig
+from reclab.offline_online.pipeline import EVENTS, FEATURES, SAMPLES, create_topics
+from reclab.offline_online.sample_join import SampleJoinConfig
+from reclab.offline_online.sample_topic import SampleReader
 from reclab.offline_online.versions import Versions
-from reclab.stores.event_log import open_log
+from reclab.stores.event_log import ConsumerConfig
+from reclab.stores.event_log.redis_log import RedisEventLog
+from reclab.stores.kv import KV
 from reclab.world.config import WorldConfig
 
 PARTS = ("joiner", "trainer", "index")
-READS = (("joiner", FEATURES), ("joiner", EVENTS), ("trainer", SAMPLES), ("index", SAMPLES))
+READS = {"joiner": FEATURES, "trainer": SAMPLES, "index": SAMPLES}
 READ = 5_000  # entries at once
 NEW_DAYS = 3  # an item is new for so long
+# by the platform's time, in which the hour is over when it is joined; snapshots when they are asked
+JOINER = JoinerConfig(join=SampleJoinConfig(carry=CARRY), settle_ms=0, snapshot_s=3_600.0,
+                      consumer=ConsumerConfig(session_ms=600_000))  # fmt: skip
 
 
 class Run:
@@ -47,7 +55,7 @@ class Run:
         self.platform = FlywheelPlatform(world, retrieve, explore)
         users = self.platform.users
         columns = {"day": np.zeros(len(users), np.int32), "interest_tags": users.declared}
-        self.join, self.train = JoinPart(), TrainPart(rows, world.seed)
+        self.train = TrainPart(rows, world.seed)
         self.index = IndexPart(users.profile.with_columns(**columns))
         self.queue = Queue()
         self._serve(Versions(self.index.step([], self.platform.catalogue.table(), 0)))
@@ -55,24 +63,33 @@ class Run:
     def _serve(self, versions: Versions[Serving]) -> None:
         """Serve from these versions, with an empty log."""
         self.versions = self.platform.policy.versions = versions
-        self.log = open_log(namespace=f"flywheel-{uuid.uuid4().hex[:8]}")
+        self.name = f"flywheel-{uuid.uuid4().hex[:8]}"
+        self.log, self.kv = RedisEventLog(None, self.name), KV(namespace=f"{self.name}-joiner")
+        self.joiner: Joiner | None = None
         create_topics(self.log)
 
     def copied(self) -> "Run":
-        """A run that goes on apart from here. Raises ``DataError`` while entries wait."""
-        waiting = self.waiting()
-        if any(waiting.values()):
-            raise DataError(f"a run is copied when its log has been read: left are {waiting}")
-        mine = {id(self.log): None, id(self.versions): None}
-        twin = copy.deepcopy(self, mine)
+        """A run that goes on from here, apart."""
+        self._stop_joiner()
+        twin = copy.deepcopy(self, {id(x): None for x in (self.log, self.kv, self.versions)})
         twin._serve(Versions(self.versions.current.state))
+        redis, length = self.kv.redis, len(self.name)
+        for key in redis.scan_iter(f"{self.name}*"):
+            redis.copy(key, twin.name + key.decode()[length:], replace=True)
         return twin
 
     def close(self) -> None:
         """Drop what the log holds."""
-        for topic in TOPICS:
-            self.log.trim(topic, dict(enumerate(self.log.stats(topic).end.tolist())))
+        self._stop_joiner()
+        for key in self.kv.redis.scan_iter(f"{self.name}*"):
+            self.kv.redis.delete(key)
         self.log.close()
+        self.kv.close()
+
+    def _stop_joiner(self) -> None:
+        if self.joiner:
+            self.joiner.close()
+        self.joiner = None
 
     # -- a day -------------------------------------------------------------------------------
 
@@ -112,19 +129,21 @@ class Run:
         requests, events, keys = self.queue.take(now_ms)
         FeatureLog(self.log).append(requests, now_ms)
         self.log.append(EVENTS, events, keys, now_ms)
-        if "joiner" not in stopped:
-            features, events = self._read("joiner", FEATURES), self._read("joiner", EVENTS)
-            written = self.join.step(features, events, now_ms)
-            self.log.append(SAMPLES, *written, now_ms)
+        if "joiner" in stopped:
+            return self._stop_joiner()
+        joiner = self.joiner = self.joiner or Joiner(self.log, self.kv, JOINER)
+        n = self.log.topics()[FEATURES]
+        while joiner.step(now_ms) or len(joiner.consumer.assigned) < n:
+            pass  # after a stop there is much to read
 
     def _night(self, now_ms: int, stopped: Sequence[str]) -> None:
         """Index and trainer read the samples; what they make serves from the morning on."""
         state = self.versions.current.state
         if "index" not in stopped:
-            values = self._read("index", SAMPLES)
+            values = self._read("index")
             state = self.index.step(values, self.platform.catalogue.table(), now_ms)
         if "trainer" not in stopped:
-            self.train.step(self._read("trainer", SAMPLES), state)
+            self.train.step(self._read("trainer"), state)
         if {"index", "trainer"} <= set(stopped):
             return
         ranker = self.train.ranker and over(self.train.ranker, state.features)
@@ -132,21 +151,22 @@ class Run:
             replace(state, ranker=ranker, model_version=self.train.number), now_ms=now_ms
         )
 
-    def _read(self, group: str, topic: str) -> list[bytes]:
-        """All entries from the group's offsets on; committed."""
+    def _read(self, group: str) -> list[bytes]:
+        """All samples from the group's offsets on; committed."""
         values: list[bytes] = []
-        with self.log.consumer(topic, group) as consumer:
-            while len(entries := consumer.read(READ)):
-                values += entries.value
-            consumer.commit()
+        reader = SampleReader(self.log, group)
+        while sum(self.log.stats(SAMPLES, group).end) > sum(reader.consumer.position().values()):
+            values += reader.read(READ).value
+        reader.commit()
+        reader.close()
         return values
 
     def waiting(self) -> dict[str, int]:
         """Entries that each part has not read."""
-        lag = dict.fromkeys(PARTS, 0)
-        for part, topic in READS:
-            lag[part] += int(self.log.stats(topic, part).lag.sum())
-        return lag
+        if self.joiner:
+            self.joiner.save()
+        lag = {part: self.log.stats(topic, part).lag for part, topic in READS.items()}
+        return {part: int(entries.sum()) for part, entries in lag.items()}
 
 
 class Queue:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reclab.core.errors import ConfigError, DataError
+from reclab.core.errors import ConfigError
 from reclab.core.tables import Table
 from reclab.core.types import Candidates
 from reclab.lab.flywheel import STOPS, Flywheel, FlywheelConfig, Turns, turns
@@ -13,8 +13,9 @@ from reclab.offline_online import feature_log, sample_record
 from reclab.offline_online.batch_join import batch_join
 from reclab.offline_online.join_window import FixedWindow
 from reclab.offline_online.pipeline import EVENTS, FEATURES, SAMPLES
+from reclab.offline_online.report_entries import read_reports
 from reclab.offline_online.sample_join import SampleJoinConfig
-from reclab.offline_online.tracking_schema import feedback_table
+from reclab.offline_online.sample_topic import EpochFilter
 
 SMALL = FlywheelConfig(
     users=130, items=700, posts_per_day=60.0, days=7, stop=3, again=5, retrieve=80, train_rows=9000
@@ -28,8 +29,13 @@ def lived():
 
 
 def values(run, topic):
-    n = run.log.topics()[topic]
-    return [v for p in range(n) for v in run.log.read(topic, p, 0, 100_000).value]
+    """Entries of a topic; of samples, those that count."""
+    found = []
+    for p in range(run.log.topics()[topic]):
+        entries = run.log.read(topic, p, 0, 100_000).value
+        keep = EpochFilter().keep(entries) if topic == SAMPLES else [True] * len(entries)
+        found += [value for value, kept in zip(entries, keep, strict=True) if kept]
+    return found
 
 
 # ---- days --------------------------------------------------------------------------------------
@@ -84,8 +90,7 @@ def test_samples_after_a_stop_are_those_of_the_batch_join(stopped_run):
     run, _ = stopped_run
     served = feature_log.read_ids(values(run, FEATURES))
     names = ("req_id", "video_id", "user_id", "time_ms")
-    events = feedback_table(values(run, EVENTS))
-    told = events.with_columns(event_id=np.arange(len(events)))
+    told, _ = read_reports(values(run, EVENTS))
     config = SampleJoinConfig(carry=("user_id",))
     shown = Table({name: served.columns[name] for name in names})
     truth = batch_join(shown, told, FixedWindow(), config)
@@ -122,15 +127,20 @@ def test_a_copy_goes_on_like_its_original_and_apart_from_it(stopped_run):
     theirs = twin.day()
     assert run.log.stats(SAMPLES).end.tolist() == ends
     assert run.day() == theirs
+    assert sorted(values(run, SAMPLES)) == sorted(values(twin, SAMPLES))
+    names = twin.kv.redis.keys(f"{twin.name}*")
     twin.close()
+    assert names and not run.kv.redis.exists(*names)
 
 
-def test_a_run_whose_log_waits_is_not_copied():
+def test_a_copy_has_what_waits_in_the_log():
     run = Run(FlywheelConfig(users=30, items=300).world(2), retrieve=20)
-    run.day(("trainer",))
-    with pytest.raises(DataError, match="trainer"):
-        run.copied()
+    run.day(("joiner",))
+    twin = run.copied()
+    assert twin.waiting() == run.waiting() and run.waiting()["joiner"] > 0
+    assert twin.day() == run.day() and twin.waiting() == dict.fromkeys(PARTS, 0)
     run.close()
+    twin.close()
 
 
 # ---- pages -------------------------------------------------------------------------------------
