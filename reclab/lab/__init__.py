@@ -35,6 +35,8 @@ dcaf_tables    the two tables of the DCAF paper, frontiers, and each request's d
 join_study  what join windows catch of late feedback, and at what wait, beside the law of delays
 evening, value_study  what lesson 04 turns and reads: machines, policies and a surge; who says what
           a request gains
+served    the service of lesson 03 over this lab: ladder, cache, pools (serving_drill.py: what is
+          down; serving_load.py: overload; rung_values.py: rungs measured; serving_day.py: a day)
 doctor    is everything installed and answering?
 """
 
