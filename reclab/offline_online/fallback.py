@@ -107,30 +107,34 @@ class Gate:
 
     def __init__(self, config: GateConfig | None = None) -> None:
         self.config = config or GateConfig()
-        self.failures = self.hanging = 0
+        self.failures = self.hanging = self._forgiven = 0
         self._until_ms = 0.0
         self._last = ""
         self._lock = threading.Lock()
+
+    @property
+    def shut(self) -> str:
+        """What keeps it from being open, "" when nothing does."""
+        if self.hanging - self._forgiven >= self.config.hanging:
+            return f"{self.hanging} calls hang in it"
+        if self.failures >= self.config.failures:
+            return f"failed {self.failures} times: {self._last}"
+        return ""
 
     def closed(self, now_ms: float) -> str:
         """Why it is closed, "" when it is open; the first to ask after the time of retrying finds
         it open."""
         with self._lock:
-            if self.hanging >= self.config.hanging:
-                why = f"{self.hanging} calls hang in it"
-            elif self.failures >= self.config.failures:
-                why = f"failed {self.failures} times: {self._last}"
-            else:
-                return ""
-            if now_ms < self._until_ms:
+            why = self.shut
+            if not why or now_ms < self._until_ms:
                 return why
             self._until_ms = now_ms + self.config.retry_ms
             return ""
 
     def worked(self) -> None:
-        """A call came back with an answer."""
+        """A call came back with an answer: those that hang are of the past."""
         with self._lock:
-            self.failures = 0
+            self.failures, self._forgiven = 0, self.hanging
 
     def failed(self, why: str, now_ms: float) -> None:
         """A call raised, or gave no page."""
@@ -149,6 +153,7 @@ class Gate:
         """A call that was given up has ended after all."""
         with self._lock:
             self.hanging -= 1
+            self._forgiven = min(self._forgiven, self.hanging)
 
 
 @dataclass
@@ -165,14 +170,15 @@ class Rung:
     on: bool = True
     gate: Gate = field(default_factory=Gate)
 
-    def refusal(self, left_ms: float, now_ms: float) -> str:
-        """Why it is not tried with this time left; "" when it is."""
+    def refusal(self, left_ms: float, now_ms: float, tries_again: bool = False) -> str:
+        """Why it is not tried with this time left; "" when it is. Who was let through a closed gate
+        before (``tries_again``) is not asked to pass it twice."""
         if not self.on:
             return "switched off"
         if self.cost.estimate_ms > left_ms:
             self.cost.forget()
             return f"takes {self.cost.estimate_ms:.0f} ms, {max(left_ms, 0):.0f} are left"
-        return self.gate.closed(now_ms)
+        return "" if tries_again else self.gate.closed(now_ms)
 
 
 class Ladder:

@@ -5,7 +5,7 @@
 What a stage did not use goes to those after it, and what it used too much is missing there. A
 stage that sees it will not be done within its limit has a policy, by the pace it had so far:
 
-    leave out   retrieval: channels that were not asked by then stay unasked, the others answer
+    leave out   retrieval: channels that were not asked by then, or that hang, are not asked
     cut         pre-ranking, ranking: fewer candidates, the best so far; under ``least`` of them the
                 ranker is not asked, and the order of the stage before stands
     skip        re-ranking: the order of the ranker stands
@@ -18,6 +18,7 @@ Simplified: one process; between services the time left travels in the header of
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -131,11 +132,15 @@ class Pace:
 
 @dataclass(frozen=True)
 class ChannelInTime:
-    """A retrieval channel that is not asked any more once the stage's time is over."""
+    """A retrieval channel that is not asked once the stage's time is over, nor while an earlier
+    call of it is under way for longer than that: it hangs, and the others answer. ``under_way``
+    holds when calls began, by channel, for all requests."""
 
     channel: Channel
     until_ms: float
+    patience_ms: float
     now_ms: Callable[[], float]
+    under_way: dict[str, dict[int, float]]
 
     @property
     def name(self) -> str:
@@ -144,9 +149,17 @@ class ChannelInTime:
 
     def retrieve(self, batch: Any, k: int) -> tuple[Array, Array]:
         """As the channel. Raises ``TooLate``."""
-        if self.now_ms() >= self.until_ms:
+        now, calls = self.now_ms(), self.under_way[self.name]
+        if now >= self.until_ms:
             raise TooLate("the time for retrieval is over")
-        return self.channel.retrieve(batch, k)
+        if any(now - began > self.patience_ms for began in list(calls.values())):
+            raise TooLate("an earlier call of it hangs")
+        mine = id(self)
+        calls[mine] = now
+        try:
+            return self.channel.retrieve(batch, k)
+        finally:
+            calls.pop(mine, None)
 
 
 @dataclass(frozen=True)
@@ -156,6 +169,7 @@ class StageInTime:
     stage: Stage
     budget: Budget
     pace: Pace
+    under_way: dict[str, dict[int, float]]
 
     @property
     def name(self) -> str:
@@ -178,8 +192,11 @@ class StageInTime:
         return self._cut(batch, candidates, int(fit))
 
     def _in_time(self, stage: MergeStage) -> MergeStage:
-        until = self.budget.now_ms() + self.budget.limit_ms(self.name)
-        asked = [ChannelInTime(one, until, self.budget.now_ms) for one in stage.channels]
+        limit, now_ms = self.budget.limit_ms(self.name), self.budget.now_ms
+        until, patience = now_ms() + limit, self.budget.config.deadline_ms
+        asked = [
+            ChannelInTime(one, until, patience, now_ms, self.under_way) for one in stage.channels
+        ]
         return replace(stage, channels=asked)
 
     def _timed(self, batch: Any, candidates: Candidates) -> StageResult:
@@ -225,6 +242,7 @@ class BudgetedCascade:
     ) -> None:
         self.cascade, self.config = cascade, config or BudgetConfig()
         self.now_ms, self.pace = now_ms, Pace()
+        self._under_way: dict[str, dict[int, float]] = defaultdict(dict)
 
     def recommend(self, request: Request, left_ms: float | None = None) -> tuple[Slate, Trace]:
         """The list, and how it came about; ``left_ms`` as the caller passes it on (default: the
@@ -233,9 +251,10 @@ class BudgetedCascade:
         budget = Budget(self.config, self.now_ms() + left, self.now_ms)
         p = self.cascade.parts
         batch = read_batch([request], p.users, p.index, p.exposures)
+        budgeted = self.config.shares
         stages: Sequence[Stage] = [
-            StageInTime(stage, budget, self.pace) if stage.name in self.config.shares else stage
-            for stage in self.cascade.stages()
+            StageInTime(one, budget, self.pace, self._under_way) if one.name in budgeted else one
+            for one in self.cascade.stages()
         ]
         kept, trace = run(stages, batch, 1)
         kept, notes = top_up(batch, kept, lambda: p.popular.retrieve(batch, HOT_POOL)[0])

@@ -83,6 +83,7 @@ class Ticket:
         self.why: list[Attempt] = []
         self.turn, self.rung, self.planned_ms = 0, NONE, 0.0
         self.running: Rung | None = None
+        self.tries_again = False  # let through a closed gate, to see whether it may open
         self.answer: Answer | None = None
 
 
@@ -145,8 +146,10 @@ class Serving:
                 ahead = self._ahead_ms(QUICK if quick else SLOW)
                 left = ticket.due_ms - now - ahead
                 left -= self.config.last_ms if quick else reserve
+                shut = bool(rung.gate.shut)
                 why = self._full(waiting) or rung.refusal(left, now)
                 if not why:
+                    ticket.tries_again = shut
                     ticket.rung, ticket.planned_ms = place, rung.cost.mean_ms
                     self._queue(ticket, QUICK if quick else SLOW)
                     return True
@@ -275,7 +278,7 @@ class Serving:
                     return False, False
                 now = self.now_ms()
                 left = ticket.due_ms - now - keep
-                if why := rung.refusal(left, now):
+                if why := rung.refusal(left, now, ticket.tries_again and place == first):
                     ticket.why.append(Attempt(rung.name, REFUSED, why))
                     continue
                 ticket.running, ticket.rung = rung, place

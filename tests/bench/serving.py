@@ -21,7 +21,8 @@ from reclab.lab import Lab
 from reclab.lab.rung_values import rung_offers, table
 from reclab.lab.served import Online, served
 from reclab.lab.serving_day import MACHINES, SURGE, TIDE, DayKnobs, ServingDay
-from reclab.lab.serving_drill import DEVICES, DOWN, Heartbeat, drill, one_a_user, overload
+from reclab.lab.serving_drill import DOWN, drill
+from reclab.lab.serving_load import DEVICES, Heartbeat, one_a_user, overload
 from reclab.offline_online.capacity import Service, response_ms
 from reclab.offline_online.fallback import EDITORS, FRESH, Ask, Asked, Rung
 from reclab.offline_online.latency_budget import BudgetConfig, monotonic_ms

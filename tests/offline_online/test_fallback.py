@@ -70,6 +70,10 @@ def test_a_gate_closes_while_calls_hang_and_opens_when_they_come_back():
     assert "2 calls hang" in gate.closed(3.0)
     gate.came_back()
     assert not gate.closed(4.0)
+    gate.hangs(5.0)
+    assert gate.closed(6.0) and not gate.closed(110.0)  # one tries, and it works
+    gate.worked()
+    assert not gate.closed(111.0) and gate.hanging == 2
 
 
 def test_a_cost_follows_what_is_measured_and_forgets_a_slow_minute():
@@ -157,6 +161,23 @@ def test_a_hanging_rung_is_left_behind_and_the_quick_one_answers_in_time():
         assert any(serving.answer(REQUEST).rung == "hangs" for _ in range(300))
 
 
+def test_a_rung_that_is_mended_answers_again_after_the_time_of_retrying():
+    down = [True]
+
+    def flaky(request, left):
+        if down[0]:
+            raise ConnectionError("down")
+        return page_of(range(10)), {}
+
+    gate = Gate(GateConfig(failures=1, retry_ms=50.0))
+    first = rung("first", flaky, gate=gate)
+    with Serving(Ladder([first, last()], INDEX), ServingConfig(BudgetConfig(500.0))) as serving:
+        assert [serving.answer(REQUEST).rung for _ in range(3)] == ["last"] * 3
+        down[0] = False
+        time.sleep(0.06)
+        assert [serving.answer(REQUEST).rung for _ in range(3)] == ["first"] * 3
+
+
 def test_a_full_queue_sends_to_the_pools_at_once():
     release = threading.Event()
     waits = rung("waits", lambda r, left: (release.wait(5), (page_of(range(10)), {}))[1])
@@ -223,6 +244,32 @@ def test_without_ranking_keeps_the_order_of_the_pre_ranker(lab):
     score = slate.columns["pre_rank_score"]
     assert (np.diff(score) <= 0).all() and len(slate) == 10
     assert ask_cascade(plain)(lab.requests(1)[0], 1e5)[0].item_id.tolist() == slate.item_id.tolist()
+
+
+def test_a_channel_that_hangs_is_left_out_of_later_answers(lab):
+    release, began = threading.Event(), threading.Event()
+
+    class Hangs:
+        name = "two_tower"
+
+        def retrieve(self, batch, k):
+            began.set()
+            release.wait()
+            raise ConnectionError("down")
+
+    now = [0.0]
+    broken = lab.trained.with_parts(two_tower=Hangs())
+    cascade = BudgetedCascade(broken, BudgetConfig(deadline_ms=50.0), lambda: now[0])
+    first = threading.Thread(target=cascade.recommend, args=(lab.requests(1)[0],), daemon=True)
+    first.start()
+    assert began.wait(20)
+    now[0] = 60.0  # longer than the whole deadline
+    slate, trace = cascade.recommend(lab.requests(2)[1])
+    assert len(slate) == 10 and np.isfinite(slate.columns["rank_score"]).all()
+    assert any("two_tower" in note and "hangs" in note for note in trace.notes)
+    release.set()
+    first.join(20)
+    assert not first.is_alive()
 
 
 # ---- pools ---------------------------------------------------------------------------------
