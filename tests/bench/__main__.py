@@ -12,6 +12,7 @@ BENCHES = {
     "open": "from a fresh process to the first answer: seconds and memory by step",
     "request": "a request beside its bare kernels; p99 beside p50",
     "explorer": "compute time of every slider move",
+    "join_explorer": "compute time of every slider move of the sample join's control room",
     "quality": "value by policy and by stage size on the simulated platform, three seeds",
     "targets": "seven targets: watch time, calibration, fronts, rare ones (minutes)",
     "re_ranking": "re-rankers: us a request, and the value of their lists",
