@@ -38,7 +38,8 @@ leakage, ranker_leakage  features read at label time: counters and a tree, and t
 flywheel  serve, log, join, train, index, day after day; what a stopped part costs (flywheel_run.py:
           hours and nights; flywheel_parts.py; flywheel_feed.py, flywheel_platform.py: the pages)
 data_path  figure 2.3 alive: gateway, log, label consumer, joiners; watched, broken, checked
-          (data_path_traffic.py: phones; _processes.py; _watch.py; _hostile.py; _check.py)
+          (data_path_traffic.py: what is lived again; _replay.py: phones; _processes.py;
+          _watch.py; _hostile.py; _check.py)
 training_modes  streaming, hourly and daily batch through two days with a drift and a bad hour
           (relived.py: the days under other tastes; drifting_days.py: their samples;
           training_arms.py: one mode, step by step)

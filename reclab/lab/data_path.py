@@ -27,7 +27,8 @@ from reclab.lab import data_path_hostile as hostile
 from reclab.lab.data_path_check import PathCheck, compare
 from reclab.lab.data_path_hostile import DEVICE, Happened
 from reclab.lab.data_path_processes import Consumers, DurableRedis, PartDown
-from reclab.lab.data_path_traffic import APP, KEY, Phones, PlatformClock, Replay, traffic
+from reclab.lab.data_path_replay import APP, KEY, Phones, PlatformClock, Replay
+from reclab.lab.data_path_traffic import traffic
 from reclab.lab.data_path_watch import Watch, Watched
 from reclab.lab.lab import Lab
 from reclab.offline_online.feature_log import FeatureLog, Served

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reclab.core.errors import DataError, check_float, check_int
-from reclab.lab.data_path_traffic import Phones
+from reclab.lab.data_path_replay import Phones
 
 DEVICE = 0xBAD0BAD0
 _SERIAL = iter(range(10**9))

@@ -36,6 +36,7 @@ BENCHES = {
     "gateway": "tracking events over HTTP into the log: events/s, p99, killed consumers",
     "features": "feature stores: versions, micro-batches, rebuilds, skew, drift",
     "serving": "each dependency down, three times the capacity, waits beside the capacity model",
+    "flywheel": "every part of the flywheel stopped in turn, three seeds (minutes)",
     "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",
     "train_speed": "training beside another library's models (needs it and the data)",
     "blending_world": "six businesses: fronts of four policies, conflicts, 28 days (minutes)",

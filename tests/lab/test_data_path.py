@@ -16,7 +16,8 @@ from reclab.core.errors import ConfigError, DataError
 from reclab.lab import data_path_check
 from reclab.lab.data_path import DataPathConfig, data_path
 from reclab.lab.data_path_processes import Consumers, PartDown
-from reclab.lab.data_path_traffic import PlatformClock, traffic
+from reclab.lab.data_path_replay import PlatformClock
+from reclab.lab.data_path_traffic import traffic
 from reclab.offline_online.label_store import LabelStore
 from reclab.offline_online.pipeline import SAMPLES
 from reclab.offline_online.sample_topic import EpochFilter

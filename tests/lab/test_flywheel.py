@@ -6,7 +6,7 @@ import pytest
 from reclab.core.errors import ConfigError
 from reclab.core.tables import Table
 from reclab.core.types import Candidates
-from reclab.lab.flywheel import STOPS, Flywheel, FlywheelConfig, Turns, turns
+from reclab.lab.flywheel import STOPS, Flywheel, FlywheelConfig, Turns, flywheel, turns
 from reclab.lab.flywheel_feed import fill, united
 from reclab.lab.flywheel_run import PARTS, Run
 from reclab.offline_online import feature_log, sample_record
@@ -72,6 +72,18 @@ def test_the_table_has_a_line_a_run(lived):
     lines = lived.table().splitlines()
     assert [line[:17].strip() for line in lines[1:]] == list(NAMES)
     assert len({len(line) for line in lines}) == 1
+
+
+def test_the_lessons_runs_are_lived_once_and_then_kept(lab):
+    said = []
+    small = FlywheelConfig(users=30, items=250, posts_per_day=10.0, days=3, stop=1, again=2,
+                           retrieve=20)  # fmt: skip
+    first = flywheel(lab, lambda fraction, text: said.append(text), small, seed=3)
+    n_said = len(said)
+    again = flywheel(lab, lambda fraction, text: said.append(text), small, seed=3)
+    assert set(first.runs) == set(NAMES) and len(said) == n_said
+    for name, run in first.runs.items():
+        assert run.quality.tolist() == again.runs[name].quality.tolist()
 
 
 # ---- the log -----------------------------------------------------------------------------------
