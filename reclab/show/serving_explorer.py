@@ -18,7 +18,7 @@ from reclab.show.controls import Check, Choice, Slider
 from reclab.show.explorer import Explorer, Params
 from reclab.show.labels import add_labels, label
 from reclab.show.readout import Row
-from reclab.show.theme import DASHES, MARKERS, PALETTE, TEXT, Series, panels
+from reclab.show.theme import DASHES, MARKERS, PALETTE, Series, panels
 
 add_labels(
     {
@@ -185,7 +185,8 @@ class ServingExplorer(Explorer):
 
         names = [label(f"stage.{name}") for name in STAGES]
         dots = go.Scatter(mode="markers+text", textposition="top center", cliponaxis=False)
-        dots.marker.size = 12
+        dots.update(text=[label(way) for way in MACHINES])
+        dots.update(marker={"size": 12, "color": PALETTE[:4], "symbol": "circle"})
         return [
             Series("requests come", line(0), 1, 1),
             Series("fresh capacity", line(1), 1, 1),
@@ -203,7 +204,6 @@ class ServingExplorer(Explorer):
         limit, takes = _budget(result)
         names = [label(f"stage.{name}") for name in STAGES]
         ways = list(result.ways.values())
-        chosen = [knobs.machines == way for way in MACHINES]
         return {
             "requests come": {"x": hours, "y": np.float32(day.qps)},
             "fresh capacity": {"x": hours, "y": np.float32(_capacity(result))},
@@ -213,22 +213,19 @@ class ServingExplorer(Explorer):
             "page worth": {"x": hours, "y": np.float32(day.value / self.service.usual)},
             "stage limit": {"x": names, "y": limit},
             "stage takes": {"x": names, "y": takes},
-            # one by one: a whole marker would reach the page as none at all
             "ways to size": {
                 "x": [way.machine_hours for way in ways],
                 "y": [result.kept(way) for way in ways],
-                "text": [label(way) for way in MACHINES],
-                "marker.color": [PALETTE[i] for i in range(len(MACHINES))],
-                "marker.symbol": [MARKERS[i] for i in range(len(MACHINES))],
-                "marker.size": [16 if mine else 9 for mine in chosen],
             },
         }
 
     def draw(self, figure: go.FigureWidget, result: Days, baseline: Days) -> None:
         super().draw(figure, result, baseline)
-        ghost = figure.data[self.index["ways to size"][1]]
-        ghost["marker.symbol"], ghost["marker.color"] = "circle-open", TEXT
-        ghost["text"] = None
+        # only here, and key by key: a batch forgets a second value that equals the old one, and a
+        # whole marker would reach the page as none at all
+        dots = figure.data[self.index["ways to size"][0]]
+        dots["marker.symbol"] = MARKERS[: len(MACHINES)]
+        dots["marker.size"] = [16 if way == result.knobs.machines else 9 for way in MACHINES]
         hours = np.float32(self.service.hours)
         for k, name in enumerate(LADDER):
             area = figure.data[self._areas[name]]
