@@ -156,7 +156,8 @@ def days(rungs: Mapping[str, object]) -> None:
                 lower = float(day.of_requests(day.shares[:, 3:].sum(1)))
                 name = f"{curve}, {way}{', by value per cost' if mixed else ''}"
                 print(f"{name:<60}{day.machine_hours:>7.0f}{1 - day.machine_hours / most:>7.0%}"
-                      f"{service.kept(day):>7.1%}{lower:>13.1%}{missed:>23.2%}{ms:>8.1f}")  # fmt: skip
+                      f"{service.kept(day):>7.1%}{lower:>13.1%}{missed:>23.2%}"
+                      f"{ms:>8.1f}")  # fmt: skip
 
 
 def main() -> None:
