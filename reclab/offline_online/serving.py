@@ -38,7 +38,8 @@ class ServingConfig:
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     """deadline, and the part of it kept for the rungs below"""
     workers: int = 2
-    """threads that answer (1-8)"""
+    """threads that answer (1-8): two that wait for others do twice the work of one; two that
+    compute in one interpreter do not"""
     queue: int = 256
     """requests that may wait (16-4096)"""
     most_left_behind: int = 16

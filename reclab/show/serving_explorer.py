@@ -18,7 +18,7 @@ from reclab.show.controls import Check, Choice, Slider
 from reclab.show.explorer import Explorer, Params
 from reclab.show.labels import add_labels, label
 from reclab.show.readout import Row
-from reclab.show.theme import DASHES, MARKERS, PALETTE, TEXT, Series, panels
+from reclab.show.theme import DASHES, MARKERS, PALETTE, Series, panels
 
 add_labels(
     {
@@ -43,22 +43,6 @@ add_labels(
         "day.from": ("from", "开始时刻"),
         "day.hours": ("for", "持续"),
         "day.thousand": ("k long views", "千次长播"),
-        "q/s": ("q/s", "次/秒"),
-        "h": ("h", "小时"),
-        "o'clock": ("o'clock", "点"),
-        "tide": ("tide", "潮汐"),
-        "tide with a surge": ("tide with a surge", "潮汐加突增"),
-        "sized for the peak": ("sized for the peak", "按峰值固定"),
-        "following the load": ("following the load", "跟随负载"),
-        "by yesterday's curve": ("by yesterday's curve", "按昨日曲线"),
-        "by value": ("by value", "按价值"),
-        "deep funnel": ("deep funnel", "深漏斗"),
-        "fresh cascade": ("fresh cascade", "实时级联"),
-        "shallow funnel": ("shallow funnel", "浅漏斗"),
-        "without ranking": ("without ranking", "跳过精排"),
-        "cached answer": ("cached answer", "缓存结果"),
-        "hot pool": ("hot pool", "高热内容池"),
-        "editors' pool": ("editors' pool", "运营内容池"),
         "down.retrieval": ("retrieval", "召回"),
         "down.ranker": ("ranker", "精排"),
         "down.cache": ("cache", "缓存"),
@@ -73,6 +57,52 @@ add_labels(
         "ways to size": ("machines", "机器策略"),
     }
 )
+
+
+CHINESE = {
+    "q/s": "次/秒",
+    "h": "小时",
+    "o'clock": "点",
+    "tide": "潮汐",
+    "tide with a surge": "潮汐加突增",
+    "sized for the peak": "按峰值固定",
+    "following the load": "跟随负载",
+    "by yesterday's curve": "按昨日曲线",
+    "by value": "按价值",
+    "deep funnel": "深漏斗",
+    "fresh cascade": "实时级联",
+    "shallow funnel": "浅漏斗",
+    "without ranking": "跳过精排",
+    "cached answer": "缓存结果",
+    "hot pool": "高热内容池",
+    "editors' pool": "运营内容池",
+    "Requests and capacity": "请求量与容量",
+    "Time until the answer": "响应时间",
+    "Who answers": "由哪一层回答",
+    "Value of a request": "每次请求的价值",
+    "Latency budget of the fresh cascade": "实时级联的延迟预算",
+    "The whole day, by how machines are had": "全天：各种机器策略",
+    "hour": "时刻",
+    "machine-hours": "机器小时",
+    "share of requests": "请求占比",
+    "share of the fresh cascade": "相对实时级联",
+    "value kept": "保住的价值",
+    "cost saved against machines for the peak": "比按峰值固定节省的成本",
+    "requests without an answer": "无结果的请求",
+    "requests while p99 is beyond the deadline": "p99 超时期间的请求",
+    "worst p99": "最差 p99",
+    "machines at most": "最多机器数",
+}  # of words that are their own key
+add_labels({words: (words, chinese) for words, chinese in CHINESE.items()})
+TITLES = (
+    "Requests and capacity",
+    "Time until the answer",
+    "Who answers",
+    "Value of a request",
+    "Latency budget of the fresh cascade",
+    "The whole day, by how machines are had",
+)
+PLACES = ("middle left", "middle right", "top right", "bottom center")  # of names at dots
 
 
 @dataclass(frozen=True)
@@ -153,20 +183,19 @@ class ServingExplorer(Explorer):
 
     def figure_of(self) -> go.Figure:
         fig = panels(
+            [label(title) for title in TITLES],
+            [label(words) for words in (*["hour"] * 4, "", "machine-hours")],
             [
-                "Requests and capacity",
-                "Time until the answer",
-                "Who answers",
-                "Value of a request",
-                "Latency budget of the fresh cascade",
-                "The whole day, by how machines are had",
+                "q/s",
+                "ms",
+                *map(label, ("share of requests", "share of the fresh cascade")),
+                "ms",
+                label("value kept"),
             ],
-            [*["hour"] * 4, "", "machine-hours"],
-            ["q/s", "ms", "share of requests", "share of the fresh cascade", "ms", "value kept"],
             height=270,
         )
         for row, col in ((2, 1), (2, 2), (3, 2)):
-            fig.update_yaxes(tickformat=".0%", row=row, col=col)
+            fig.update_yaxes(tickformat=".1%" if row == 3 else ".0%", row=row, col=col)
         for row, col in ((1, 1), (1, 2), (2, 2)):
             fig.update_yaxes(rangemode="tozero", row=row, col=col)
         fig.update_yaxes(range=[0, 1], row=2, col=1)
@@ -184,8 +213,9 @@ class ServingExplorer(Explorer):
             return drawn.update(line={"color": PALETTE[place], "dash": DASHES[place], "width": 2})
 
         names = [label(f"stage.{name}") for name in STAGES]
-        dots = go.Scatter(mode="markers+text", textposition="top center", cliponaxis=False)
-        dots.marker.size = 12
+        dots = go.Scatter(mode="markers+text", textposition=PLACES, cliponaxis=False)
+        dots.update(text=[label(way) for way in MACHINES])
+        dots.update(marker={"size": 12, "color": PALETTE[:4], "symbol": "circle"})
         return [
             Series("requests come", line(0), 1, 1),
             Series("fresh capacity", line(1), 1, 1),
@@ -203,7 +233,6 @@ class ServingExplorer(Explorer):
         limit, takes = _budget(result)
         names = [label(f"stage.{name}") for name in STAGES]
         ways = list(result.ways.values())
-        chosen = [knobs.machines == way for way in MACHINES]
         return {
             "requests come": {"x": hours, "y": np.float32(day.qps)},
             "fresh capacity": {"x": hours, "y": np.float32(_capacity(result))},
@@ -213,22 +242,19 @@ class ServingExplorer(Explorer):
             "page worth": {"x": hours, "y": np.float32(day.value / self.service.usual)},
             "stage limit": {"x": names, "y": limit},
             "stage takes": {"x": names, "y": takes},
-            # one by one: a whole marker would reach the page as none at all
             "ways to size": {
                 "x": [way.machine_hours for way in ways],
                 "y": [result.kept(way) for way in ways],
-                "text": [label(way) for way in MACHINES],
-                "marker.color": [PALETTE[i] for i in range(len(MACHINES))],
-                "marker.symbol": [MARKERS[i] for i in range(len(MACHINES))],
-                "marker.size": [16 if mine else 9 for mine in chosen],
             },
         }
 
     def draw(self, figure: go.FigureWidget, result: Days, baseline: Days) -> None:
         super().draw(figure, result, baseline)
-        ghost = figure.data[self.index["ways to size"][1]]
-        ghost["marker.symbol"], ghost["marker.color"] = "circle-open", TEXT
-        ghost["text"] = None
+        # only here, and key by key: a batch forgets a second value that equals the old one, and a
+        # whole marker would reach the page as none at all
+        dots = figure.data[self.index["ways to size"][0]]
+        dots["marker.symbol"] = MARKERS[: len(MACHINES)]
+        dots["marker.size"] = [16 if way == result.knobs.machines else 9 for way in MACHINES]
         hours = np.float32(self.service.hours)
         for k, name in enumerate(LADDER):
             area = figure.data[self._areas[name]]

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
@@ -137,8 +138,8 @@ def _arrivals(answer: object, requests: list[Request], qps: float) -> np.ndarray
 def days(rungs: Mapping[str, object]) -> None:
     """A tide and a surge by how machines are had."""
     service = ServingDay(rungs)  # type: ignore[arg-type]
-    print(f"\n{'20,000 q/s at the peak':<44}{'hours':>7}{'saved':>7}{'kept':>7}{'lower rungs':>13}"
-          f"{'CPU ms':>8}")  # fmt: skip
+    print(f"\n{'20,000 q/s at the peak':<60}{'hours':>7}{'saved':>7}{'kept':>7}{'lower rungs':>13}"
+          f"{'if fresh only: missed':>23}{'CPU ms':>8}")  # fmt: skip
     for curve in (TIDE, SURGE):
         most = 0.0
         for mixed in (False, True):
@@ -149,10 +150,14 @@ def days(rungs: Mapping[str, object]) -> None:
                 day = service.run(knobs)
                 ms = 1000 * (time.process_time() - began)
                 most = most or day.machine_hours
+                alone = dict.fromkeys(service.rungs, False) | {FRESH: True}
+                short = service.run(replace(knobs, on=alone))
+                missed = float(short.of_requests(short.missed))
                 lower = float(day.of_requests(day.shares[:, 3:].sum(1)))
                 name = f"{curve}, {way}{', by value per cost' if mixed else ''}"
-                print(f"{name:<44}{day.machine_hours:>7.0f}{1 - day.machine_hours / most:>7.0%}"
-                      f"{service.kept(day):>7.1%}{lower:>13.1%}{ms:>8.1f}")  # fmt: skip
+                print(f"{name:<60}{day.machine_hours:>7.0f}{1 - day.machine_hours / most:>7.0%}"
+                      f"{service.kept(day):>7.1%}{lower:>13.1%}{missed:>23.2%}"
+                      f"{ms:>8.1f}")  # fmt: skip
 
 
 def main() -> None:

@@ -71,6 +71,7 @@ def test_every_slider_draws_something_else(explorer):
 
 def test_what_is_down_answers_nothing_in_those_hours(explorer):
     explorer.set(**{"down.ranker": False, "down.retrieval": True, "from_h": 10.0, "hours": 2.0})
+    explorer.set(curve=TIDE)
     day, hours = explorer.result.day, explorer.service.hours
     inside = (hours >= 10) & (hours < 12)
     column = {name: LADDER.index(name) for name in LADDER}
@@ -118,7 +119,9 @@ def test_series_have_names_of_their_own_and_a_ghost(explorer):
     explorer.set(peak_qps=50_000)
     ghost = drawn(explorer, "requests come", 1)
     assert max(ghost.y) * 2 < max(drawn(explorer, "requests come").y)
-    assert drawn(explorer, "ways to size", 1).marker.symbol == "circle-open"
+    dots = [drawn(explorer, "ways to size", which) for which in (0, 1)]
+    assert dots[1].marker.symbol == "circle-open" and len(set(dots[0].marker.symbol)) == 4
+    assert dots[0].x != dots[1].x and dots[0].marker.size[1] > dots[0].marker.size[0]
 
 
 def test_a_move_is_computed_in_half_of_what_a_page_may_take(explorer):
