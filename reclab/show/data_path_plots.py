@@ -15,10 +15,10 @@ from reclab.show.theme import TEXT, Plot, line, panels, still
 
 add_labels(
     {
-        "features": ("features", "特征流"),
-        "events": ("events", "标签流"),
-        "samples": ("samples", "样本"),
-        "dead_letters": ("dead letters", "死信"),
+        "topic features": ("features", "特征流"),
+        "topic events": ("events", "标签流"),
+        "topic samples": ("samples", "样本"),
+        "topic dead_letters": ("dead letters", "死信"),
         "group joiner": ("joiners on features", "拼接消费特征流"),
         "group labels": ("labels on events", "标签消费者"),
         "join rate": ("join rate", "拼接率"),
@@ -43,7 +43,7 @@ def data_path_plot(seen: Watched) -> Plot:
         columns=1, height=220, shared_xaxes=True, vertical_spacing=0.08,
     )  # fmt: skip
     for n, topic in enumerate(seen.topics):
-        fig.add_trace(line(seen.at_s, seen.rate[:, n], topic, n), row=1, col=1)
+        fig.add_trace(line(seen.at_s, seen.rate[:, n], f"topic {topic}", n), row=1, col=1)
     for n, group in enumerate(seen.groups):
         drawn = line(seen.at_s, seen.lag[:, n], f"group {group}", len(seen.topics) + n)
         fig.add_trace(drawn, row=2, col=1)
