@@ -30,6 +30,10 @@ add_labels(
         "path joined": ("Labels joined in time", "按时拼接的标签"),
     }
 )
+PARTS = {"joiner 1": "拼接 1", "joiner 2": "拼接 2", "labels": "标签消费者", "redis": "Redis"}
+add_labels({f"killed {name}": (f"killed {name}", f"杀死{zh}") for name, zh in PARTS.items()})
+add_labels({f"restarted {name}": (f"restarted {name}", f"重启{zh}") for name, zh in PARTS.items()})
+add_labels({"sent twice": ("sent twice", "重复发送"), "garbage": ("garbage", "垃圾请求")})
 SHORT = 26  # characters of a mark that are drawn
 
 
