@@ -32,6 +32,7 @@ FENCED = {
     kafka.KafkaError.FENCED_INSTANCE_ID,
     kafka.KafkaError._ASSIGNMENT_LOST,
 }
+SLEPT = kafka.KafkaError._MAX_POLL_EXCEEDED  # it learns from on_lost, and joins again
 
 
 def entries_of(messages: Sequence[Any]) -> Entries:
@@ -152,7 +153,8 @@ class KafkaConsumer:
                 found += self._consumer.consume(max_entries - 1, 0.0)
         good = [m for m in found if not m.error() and m.partition() in self._position]
         for message in found:
-            if message.error() and not message.error().retriable():
+            error = message.error()
+            if error and not error.retriable() and error.code() != SLEPT:
                 raise kafka.KafkaException(message.error())
         if not good and self._gone:
             self._log.topics()  # raises StoreDown if it is still gone

@@ -1,10 +1,12 @@
 """The event log on Kafka: the contract over the wire, on librdkafka's cluster in this process."""
 
+import time
+
 import pytest
 
 from reclab.stores.event_log import EventLog, StoreDown, TopicConfig, Unsupported, open_log
 from reclab.stores.event_log.kafka_log import KafkaEventLog
-from tests.stores.event_log.contract import QUICK, EventLogContract, values
+from tests.stores.event_log.contract import QUICK, EventLogContract, drain, values
 from tests.stores.event_log.kafka_cluster import Cluster
 
 pytestmark = pytest.mark.slow
@@ -31,6 +33,19 @@ def test_a_cluster_that_cannot_drop_by_offset_says_what_to_do_instead(cluster):
         assert log.trim("trimmed") == 0
         with pytest.raises(Unsupported, match="set retention.ms of the topic"):
             log.trim("trimmed", {0: 1})
+
+
+def test_a_member_that_slept_through_its_session_learns_it_and_joins_again(cluster):
+    with open_log(cluster.address) as log:
+        log.create("slept", TopicConfig(4))
+        log.append("slept", *values(200))
+        heard = []
+        changes = [lambda p, what=what: heard.append((what, p)) for what in ("own", "up", "lost")]
+        with log.consumer("slept", "g", QUICK, *changes) as consumer:
+            assert len(drain(consumer, 200)) == 200
+            time.sleep(QUICK.session_ms / 1000 + 0.8)
+            assert len(drain(consumer, 200)) == 200  # it had not committed: all is read again
+    assert heard == [("own", (0, 1, 2, 3)), ("lost", (0, 1, 2, 3)), ("own", (0, 1, 2, 3))]
 
 
 def test_nobody_at_the_address_is_an_error_that_names_it():
