@@ -264,7 +264,7 @@ class DataPath:
             event = {"event_id": f"beat-{one.req_id}", "req_id": one.req_id, "user_id": one.user_id,
                      "video_id": int(one.video_id[0]), "kind": "like",
                      "event_ms": self.clock()}  # fmt: skip
-            self.phones.send(DEVICE, [event], lambda: True)
+            self.phones.insist(DEVICE, [event])
 
     def _settle(self) -> None:
         """Wait until consumers have read all, and no more samples come."""
