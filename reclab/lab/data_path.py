@@ -30,7 +30,7 @@ from reclab.lab.data_path_processes import Consumers, DurableRedis, PartDown
 from reclab.lab.data_path_replay import APP, KEY, Phones, PlatformClock, Replay
 from reclab.lab.data_path_traffic import traffic
 from reclab.lab.data_path_watch import Watch, Watched
-from reclab.lab.lab import Lab
+from reclab.lab.lab import Lab, Progress, progress_bar
 from reclab.offline_online.feature_log import FeatureLog, Served
 from reclab.offline_online.gateway import GatewayConfig, run_gateway
 from reclab.offline_online.label_store import LabelStore
@@ -70,9 +70,12 @@ class DataPathConfig:
         check_int("DataPathConfig.partitions", self.partitions, 1, 64, "4")
 
 
-def data_path(lab: Lab, config: DataPathConfig | None = None) -> "DataPath":
-    """Start all of it. Close it, or use it in ``with``."""
-    return DataPath(lab, config)
+def data_path(
+    lab: Lab, config: DataPathConfig | None = None, show: bool | Progress = True
+) -> "DataPath":
+    """Start all of it; seconds, so with a progress bar. Close it, or use it in ``with``."""
+    with progress_bar("data path", show) as say:
+        return DataPath(lab, config, say)
 
 
 class DataPath:
@@ -80,32 +83,39 @@ class DataPath:
     ``url`` is the gateway's, ``parts`` the names for ``kill``; ``config``. Raises ``PartDown`` or
     ``StoreDown`` when a part does not start."""
 
-    def __init__(self, lab: Lab, config: DataPathConfig | None = None) -> None:
+    def __init__(
+        self, lab: Lab, config: DataPathConfig | None = None, say: Progress | None = None
+    ) -> None:
         self.config = config or DataPathConfig()
+        say = say or (lambda fraction, text: None)
+        say(0.0, "features of what is replayed")
         self.window_ms = int(60_000 * self.config.window_min)
         self.what = traffic(lab, self.config.minutes, self.config.requests)
         self._open = ExitStack()
         atexit.register(self.close)
         try:
-            self._start()
+            self._start(say)
         except BaseException:
             self.close()
             raise
 
-    def _start(self) -> None:
+    def _start(self, say: Progress) -> None:
         c, leave = self.config, self._open
+        say(0.4, "Redis")
         self.folder = Path(tempfile.mkdtemp(prefix="reclab-path-"))
         leave.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.redis = DurableRedis(self.folder)
         leave.callback(self.redis.stop)
         self.log = leave.enter_context(self._log())
         create_topics(self.log, TopicConfig(partitions=c.partitions))
+        say(0.5, "consumers")
         self.consumers = Consumers(self.folder)
         leave.callback(self.consumers.stop)
         self.joiners = tuple(f"joiner {n + 1}" for n in range(c.joiners))
         self.parts = (*self.joiners, "labels", "redis")
         for name in (*self.joiners, "labels"):
             self._launch(name)
+        say(0.6, "gateway")
         self.clock = PlatformClock(self.what.begin_ms, 60 * c.minutes / c.seconds)
         settings = GatewayConfig(partitions=c.partitions, good_ms=int(60_000 * self.clock.speed))
         log, kv = leave.enter_context(self._log()), KV(self.redis.address, "gateway")
@@ -114,6 +124,7 @@ class DataPath:
         self.url = self.gateway.url
         self.phones = Phones(self.url, self.clock, self.what.n_reports)
         leave.callback(self.phones.close)
+        say(0.8, "joiners")
         self._await(lambda: self._n_claimed() >= c.partitions, (*self.joiners, "labels"))
         self._watch = Watch(leave.enter_context(self._log()), self.what.n_reports)
         leave.callback(self._watch.stop)
@@ -253,7 +264,7 @@ class DataPath:
             event = {"event_id": f"beat-{one.req_id}", "req_id": one.req_id, "user_id": one.user_id,
                      "video_id": int(one.video_id[0]), "kind": "like",
                      "event_ms": self.clock()}  # fmt: skip
-            self.phones.send(DEVICE, [event], lambda: True)
+            self.phones.insist(DEVICE, [event])
 
     def _settle(self) -> None:
         """Wait until consumers have read all, and no more samples come."""

@@ -98,7 +98,7 @@ def skew_clock(phones: Phones, seconds: float) -> dict[str, int]:
     for device, events in list(phones.latest):
         cards = {(event["req_id"], event["video_id"]) for event in events}
         odd = [_event(phones, int(1000 * seconds), *card) for card in sorted(cards)]
-        found = phones.send(device, odd, lambda: False)
+        found = phones.send(device, odd) or {}
         told.update(sent=len(odd), accepted=found.get("accepted", 0))
         bad = {fault["index"]: fault["reason"] for fault in found.get("rejected", ())}
         told.update(bad.values())

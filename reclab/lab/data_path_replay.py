@@ -15,7 +15,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -23,7 +23,6 @@ from typing import Any
 import httpx
 import numpy as np
 
-from reclab.core.types import Array
 from reclab.lab.data_path_traffic import Traffic
 from reclab.offline_online.feature_log import FeatureLog
 from reclab.offline_online.signature import signed_headers
@@ -32,6 +31,8 @@ from reclab.stores.event_log import EventLog, StoreDown
 APP, KEY = "app", b"a key for this demonstration only"
 MOST_EVENTS = 100  # in one request
 TICK_S = 0.1
+PATIENCE_S = 20.0  # longer than a gateway that died holds a claim to an event
+Post = tuple[int, list[dict[str, Any]]]
 
 
 class PlatformClock:
@@ -64,7 +65,7 @@ class Phones:
         self.clock, self.counts, self.n_reports = clock, Counter[str](), n_reports
         self.accepted: set[str] = set()
         self.rejected: Counter[str] = Counter()
-        self.latest: list[tuple[int, list[dict[str, Any]]]] = []
+        self.latest: list[Post] = []
         self._client = httpx.Client(base_url=url, timeout=5.0)
 
     def body(self, device: int, events: Sequence[dict[str, Any]]) -> bytes:
@@ -82,23 +83,26 @@ class Phones:
         self.counts[str(answer.status_code)] += 1
         return answer
 
-    def send(
-        self, device: int, events: list[dict[str, Any]], goes_on: Callable[[], bool]
-    ) -> dict[str, Any]:
-        """Until the gateway has it: 429 and 503 mean again, later. The answer."""
-        while True:
-            answer = self.post(self.body(device, events))
-            if answer is not None and answer.status_code not in (429, 503):
-                break
-            if not goes_on():
-                return {}
-            time.sleep(0.1)
+    def send(self, device: int, events: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """One try. The answer; None = the gateway does not have them: send them again later."""
+        answer = self.post(self.body(device, events))
+        if answer is None or answer.status_code in (429, 503):
+            return None
         told: dict[str, Any] = answer.json()
         if answer.status_code == 200:
             bad = {fault["index"] for fault in told["rejected"]}
             self.accepted |= {e["event_id"] for n, e in enumerate(events) if n not in bad}
             self.rejected.update(fault["reason"] for fault in told["rejected"])
             self.latest = [*self.latest[-19:], (device, events)]
+        return told
+
+    def insist(self, device: int, events: list[dict[str, Any]]) -> dict[str, Any]:
+        """Until the gateway has them. Raises ``StoreDown`` after ``PATIENCE_S``."""
+        until = time.monotonic() + PATIENCE_S
+        while (told := self.send(device, events)) is None:
+            if time.monotonic() > until:
+                raise StoreDown(f"the gateway did not take events in {PATIENCE_S:g} s")
+            time.sleep(TICK_S)
         return told
 
     def close(self) -> None:
@@ -143,11 +147,14 @@ class Replay:
                 thread.join(10)
 
     def _recommend(self) -> None:
-        features = FeatureLog(self.log)
-        for part in self._due(self.what.asked_ms):
-            self.insist(partial(features.append, self.what.requests[part], self.clock()))
+        features, at = FeatureLog(self.log), 0
+        while at < len(self.what.requests) and not self._stop.wait(TICK_S):
+            stop = int(np.searchsorted(self.what.asked_ms, self.clock()))
+            if stop > at:
+                self._insist(partial(features.append, self.what.requests[at:stop], self.clock()))
+                at = stop
 
-    def insist(self, what: Callable[[], object]) -> None:
+    def _insist(self, what: Callable[[], object]) -> None:
         """Again until the log answers: what a producer does, and why entries may come twice."""
         while not self._stop.is_set():
             try:
@@ -161,27 +168,23 @@ class Replay:
                     pass
 
     def _report(self) -> None:
+        at, posts = 0, list[Post]()
         with ThreadPoolExecutor(4, "phone") as pool:
-            for part in self._due(self.what.told_ms):
-                by_phone: dict[int, list[dict[str, Any]]] = {}
-                for at in range(part.start, part.stop):
-                    by_phone.setdefault(int(self.what.device[at]), []).append(self.what.events[at])
-                list(pool.map(lambda item: self._send(*item), by_phone.items()))
+            while (posts or at < len(self.what.events)) and not self._stop.wait(TICK_S):
+                stop = int(np.searchsorted(self.what.told_ms, self.clock()))
+                posts += self._posts(at, stop)
+                at = max(at, stop)
+                taken = pool.map(lambda post: self.phones.send(*post) is not None, posts)
+                # whoever was not served tries again with the next tick, and keeps nobody waiting
+                posts = [post for post, done in zip(posts, taken, strict=True) if not done]
 
-    def _send(self, device: int, events: list[dict[str, Any]]) -> None:
-        for first in range(0, len(events), MOST_EVENTS):
-            self.phones.send(device, events[first : first + MOST_EVENTS], self._goes_on)
-
-    def _goes_on(self) -> bool:
-        return not self._stop.is_set()
-
-    def _due(self, stamps: Array) -> Iterator[slice]:
-        """Slices of what has come by now, tick by tick."""
-        at = 0
-        while at < len(stamps) and not self._stop.is_set():
-            stop = int(np.searchsorted(stamps, self.clock()))
-            if stop > at:
-                yield slice(at, stop)
-                at = stop
-            else:
-                time.sleep(TICK_S)
+    def _posts(self, first: int, stop: int) -> list[Post]:
+        """A phone's events of a tick in one request, or in several that are not too long."""
+        by_phone: dict[int, list[dict[str, Any]]] = {}
+        for at in range(first, stop):
+            by_phone.setdefault(int(self.what.device[at]), []).append(self.what.events[at])
+        return [
+            (device, events[cut : cut + MOST_EVENTS])
+            for device, events in by_phone.items()
+            for cut in range(0, len(events), MOST_EVENTS)
+        ]

@@ -97,7 +97,9 @@ class Watch:
         self.marks.append((self.now_s(), what))
 
     def seen(self) -> Watched:
-        """All looks so far."""
+        """All looks so far, one at least."""
+        while not self._rows and self._thread.is_alive():
+            time.sleep(0.01)
         rows = [*self._rows]
         at_s, entries, lag, labels, reports = (
             np.array([row[k] for row in rows], float) for k in range(5)

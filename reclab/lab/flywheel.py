@@ -13,6 +13,7 @@ Simplified: hundreds of users; one process turns all parts by simulated time.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -168,19 +169,20 @@ def turns(
         check(name in STOPS, "stops", name, f"be among {', '.join(STOPS)}", "joiner stopped")
     say = say or (lambda fraction, text: None)
     n_days = config.stop + len(stops) * (config.days - config.stop)
-    run, common = Run(config.world(seed), config.retrieve, config.explore, config.train_rows), []
-    for day in range(config.stop):
-        say(day / n_days, f"day {day}")
-        common.append(run.day())
     found, done = {}, config.stop
-    for name in stops:
-        mine, rows = run.copied(), list(common)
-        for day in range(config.stop, config.days):
-            say(done / n_days, f"{name}, day {day}")
-            runs_again = day >= config.again and name != "frozen"
-            rows.append(mine.day(() if runs_again else STOPS[name]))
-            done += 1
-        mine.close()
-        found[name] = Turns(**{k: np.array([row[k] for row in rows]) for k in rows[0]})
-    run.close()
+    settings = config.retrieve, config.explore, config.train_rows
+    with closing(Run(config.world(seed), *settings)) as run:
+        common = []
+        for day in range(config.stop):
+            say(day / n_days, f"day {day}")
+            common.append(run.day())
+        for name in stops:
+            rows = list(common)
+            with closing(run.copied()) as mine:
+                for day in range(config.stop, config.days):
+                    say(done / n_days, f"{name}, day {day}")
+                    runs_again = day >= config.again and name != "frozen"
+                    rows.append(mine.day(() if runs_again else STOPS[name]))
+                    done += 1
+            found[name] = Turns(**{k: np.array([row[k] for row in rows]) for k in rows[0]})
     return found

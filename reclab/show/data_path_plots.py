@@ -15,10 +15,10 @@ from reclab.show.theme import TEXT, Plot, line, panels, still
 
 add_labels(
     {
-        "features": ("features", "特征流"),
-        "events": ("events", "标签流"),
-        "samples": ("samples", "样本"),
-        "dead_letters": ("dead letters", "死信"),
+        "topic features": ("features", "特征流"),
+        "topic events": ("events", "标签流"),
+        "topic samples": ("samples", "样本"),
+        "topic dead_letters": ("dead letters", "死信"),
         "group joiner": ("joiners on features", "拼接消费特征流"),
         "group labels": ("labels on events", "标签消费者"),
         "join rate": ("join rate", "拼接率"),
@@ -30,6 +30,10 @@ add_labels(
         "path joined": ("Labels joined in time", "按时拼接的标签"),
     }
 )
+PARTS = {"joiner 1": "拼接 1", "joiner 2": "拼接 2", "labels": "标签消费者", "redis": "Redis"}
+add_labels({f"killed {name}": (f"killed {name}", f"杀死{zh}") for name, zh in PARTS.items()})
+add_labels({f"restarted {name}": (f"restarted {name}", f"重启{zh}") for name, zh in PARTS.items()})
+add_labels({"sent twice": ("sent twice", "重复发送"), "garbage": ("garbage", "垃圾请求")})
 SHORT = 26  # characters of a mark that are drawn
 
 
@@ -43,7 +47,7 @@ def data_path_plot(seen: Watched) -> Plot:
         columns=1, height=220, shared_xaxes=True, vertical_spacing=0.08,
     )  # fmt: skip
     for n, topic in enumerate(seen.topics):
-        fig.add_trace(line(seen.at_s, seen.rate[:, n], topic, n), row=1, col=1)
+        fig.add_trace(line(seen.at_s, seen.rate[:, n], f"topic {topic}", n), row=1, col=1)
     for n, group in enumerate(seen.groups):
         drawn = line(seen.at_s, seen.lag[:, n], f"group {group}", len(seen.topics) + n)
         fig.add_trace(drawn, row=2, col=1)

@@ -30,7 +30,7 @@ def broken(lab):
     """A path that was hurt in every way, inside a running event loop as in Jupyter."""
 
     async def live():
-        path = data_path(lab, QUICK)
+        path = data_path(lab, QUICK, show=False)
         assert httpx.get(f"{path.url}/v1/health").json()["log"] == "up"
         path.watch(1.5)
         told = [path.kill("joiner"), path.double_send(), path.garbage(20), path.skew_clock(1_000)]

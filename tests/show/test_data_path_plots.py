@@ -27,7 +27,8 @@ def test_rates_are_entries_a_second_and_nothing_where_nobody_answered():
 def test_rates_lag_and_join_rate_are_drawn_with_what_was_done():
     plot = data_path_plot(watched())
     names = [trace.name for trace in plot.data]
-    assert names == [label(n) for n in ("features", "events", "group joiner", "join rate")]
+    wanted = ("topic features", "topic events", "group joiner", "join rate")
+    assert names == [label(name) for name in wanted]
     assert plot.data[1].y[:2].tolist() == [0, 40]
     words = {note.text for note in plot.layout.annotations}
     assert {"killed redis", "restarted redis"} <= words
