@@ -7,6 +7,8 @@
 It starts cold: nothing is known, every page is drawn at random. A part that is stopped for some
 days reads nothing; started again it goes on from its offsets. Runs that differ in what is stopped
 are copies of one platform from the morning on when they part.
+After a stop of the index the first days can be better than without one: the best of what was
+posted meanwhile is still unseen.
 Reference: chapter 2.3.1, figure 2.3.
 
 Simplified: hundreds of users; one process turns all parts by simulated time.
