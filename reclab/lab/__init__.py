@@ -34,6 +34,7 @@ value_models   the value models, learned from the tuning day, and how wrong they
 dcaf_tables    the two tables of the DCAF paper, frontiers, and each request's decision
 join_study  what join windows catch of late feedback, and at what wait, beside the law of delays
 lookup_study  the chapter's own join beside the stream join: expiry, a late consumer, a dead store
+batch_again  the stream's samples once more overnight, by the HiveQL query
 leakage, ranker_leakage  features read at label time: counters and a tree, and the cascade's ranker
 flywheel  serve, log, join, train, index, day after day; what a stopped part costs (flywheel_run.py:
           hours and nights; flywheel_parts.py; flywheel_feed.py, flywheel_platform.py: the pages)
@@ -46,8 +47,6 @@ training_modes  streaming, hourly and daily batch through two days with a drift 
 join_panel  a day joined again at every move of a knob, and a model that learned from it
           (join_panel_build.py: made once; click_model.py: learns again in milliseconds)
 leaky_columns  a training table that was read too late, beside what was served
-flywheel  serve, log, join, train, index, day after day; what a stopped part costs (flywheel_run.py:
-          hours and nights; flywheel_parts.py; flywheel_feed.py, flywheel_platform.py: the pages)
 skew_study  features as served with a lag against those of the log, and what that costs a ranker
 feature_drift  counters of a lossy stream, and what rebuilds heal
 evening, value_study  what lesson 04 turns and reads: machines, policies and a surge; who says what

@@ -31,9 +31,9 @@ from reclab.lab.data_path_replay import APP, KEY, Phones, PlatformClock, Replay
 from reclab.lab.data_path_traffic import traffic
 from reclab.lab.data_path_watch import Watch, Watched
 from reclab.lab.lab import Lab, Progress, progress_bar
-from reclab.offline_online.feature_log import FeatureLog, Served
-from reclab.offline_online.gateway import GatewayConfig, run_gateway
-from reclab.offline_online.label_store import LabelStore
+from reclab.offline_online.features.feature_log import FeatureLog, Served
+from reclab.offline_online.gateway.gateway import GatewayConfig, run_gateway
+from reclab.offline_online.labels.label_store import LabelStore
 from reclab.offline_online.pipeline import EVENTS, FEATURES, SAMPLES, create_topics
 from reclab.stores.event_log import EventLog, TopicConfig, open_log, partition_of
 from reclab.stores.kv import KV
@@ -138,9 +138,12 @@ class DataPath:
     def _launch(self, name: str) -> int:
         """Start a consumer; its process id."""
         if name == "labels":
-            module, own = "label_consumer", {"labels": self.redis.address, "session-ms": 1_500}
+            module, own = (
+                "labels.label_consumer",
+                {"labels": self.redis.address, "session-ms": 1_500},
+            )
         else:
-            module = "joiner"
+            module = "join.joiner"
             own = {"window-ms": self.window_ms, "disorder-ms": DISORDER_MS, "session-ms": 1_500,
                    "remember-ms": self.window_ms, "snapshot-s": 0.5}  # fmt: skip
         settings = {"address": self.redis.address, **own}

@@ -18,15 +18,15 @@ import numpy as np
 
 from reclab.core.tables import Table
 from reclab.core.types import Array
-from reclab.offline_online import sample_record
-from reclab.offline_online.batch_join import batch_join
-from reclab.offline_online.feature_log import read_ids
-from reclab.offline_online.join_window import FixedWindow
-from reclab.offline_online.label_store import LabelStore
+from reclab.offline_online.features.feature_log import read_ids
+from reclab.offline_online.join import sample_record
+from reclab.offline_online.join.batch_join import batch_join
+from reclab.offline_online.join.report_entries import read_reports
+from reclab.offline_online.join.sample_join import SampleJoinConfig
+from reclab.offline_online.join.sample_topic import EpochFilter
+from reclab.offline_online.join.window import FixedWindow
+from reclab.offline_online.labels.label_store import LabelStore
 from reclab.offline_online.pipeline import EVENTS, FEATURES, SAMPLES
-from reclab.offline_online.report_entries import read_reports
-from reclab.offline_online.sample_join import SampleJoinConfig
-from reclab.offline_online.sample_topic import EpochFilter
 from reclab.stores.event_log import EventLog
 
 COMPARED = ("user_id", "labels", "n_labels", "watch_sec", "pay_amount", "close_ms")

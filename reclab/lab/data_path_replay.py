@@ -24,8 +24,8 @@ import httpx
 import numpy as np
 
 from reclab.lab.data_path_traffic import Traffic
-from reclab.offline_online.feature_log import FeatureLog
-from reclab.offline_online.signature import signed_headers
+from reclab.offline_online.features.feature_log import FeatureLog
+from reclab.offline_online.gateway.signature import signed_headers
 from reclab.stores.event_log import EventLog, StoreDown
 
 APP, KEY = "app", b"a key for this demonstration only"

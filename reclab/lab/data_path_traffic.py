@@ -18,8 +18,8 @@ from reclab.core.errors import DataError
 from reclab.core.tables import Table
 from reclab.core.types import Array
 from reclab.lab.lab import Lab
-from reclab.offline_online.feature_log import Served, served
-from reclab.offline_online.tracking_schema import KINDS
+from reclab.offline_online.features.feature_log import Served, served
+from reclab.offline_online.gateway.tracking_schema import KINDS
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from reclab.core.types import Array
-from reclab.offline_online import sample_record
+from reclab.offline_online.join import sample_record
+from reclab.offline_online.join.sample_topic import EpochFilter
 from reclab.offline_online.pipeline import DEAD_LETTERS, EVENTS, FEATURES, SAMPLES
-from reclab.offline_online.sample_topic import EpochFilter
 from reclab.stores.event_log import EventLog, StoreDown
 
 LOOK_S = 0.2

@@ -25,10 +25,10 @@ from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
 from reclab.lab.lab import Lab
 from reclab.lab.relived import DriftConfig, Relived, relive
-from reclab.offline_online.batch_join import batch_join
-from reclab.offline_online.join_records import KINDS
-from reclab.offline_online.join_window import FixedWindow
-from reclab.offline_online.sample_join import SampleJoinConfig
+from reclab.offline_online.join.batch_join import batch_join
+from reclab.offline_online.join.records import KINDS
+from reclab.offline_online.join.sample_join import SampleJoinConfig
+from reclab.offline_online.join.window import FixedWindow
 from reclab.stores.forward_index import ForwardIndex
 from reclab.stores.user_features import UserFeatures
 from reclab.world.behaviour import LONG_VIEW_SEC

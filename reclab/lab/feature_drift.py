@@ -21,8 +21,8 @@ from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
 from reclab.lab.kept import kept
 from reclab.lab.lab import Lab, Progress, progress_bar
-from reclab.offline_online.live_features import LiveFeatures, LiveFeaturesConfig
-from reclab.offline_online.versions import Versions
+from reclab.offline_online.features.live_features import LiveFeatures, LiveFeaturesConfig
+from reclab.offline_online.serving.versions import Versions
 
 MOST_REQUESTS = 1_500  # of the days that are replayed, chosen evenly
 CONFIG = LiveFeaturesConfig(windows=(("1d", DAY_MS),), remember_ms=7 * DAY_MS)

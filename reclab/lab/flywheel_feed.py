@@ -18,7 +18,7 @@ from reclab.cascade.ranking.features import FeatureBuilder, Features
 from reclab.cascade.ranking.ranker import Ranker
 from reclab.cascade.retrieval.merge import Channel, MergeStage
 from reclab.core.types import Array, Candidates, Request
-from reclab.offline_online.versions import Versions
+from reclab.offline_online.serving.versions import Versions
 from reclab.stores.forward_index import ForwardIndex
 from reclab.stores.user_features import UserFeatures
 from reclab.world.logging_policy import PERSONAL, RANDOM, LoggingPolicy

@@ -28,10 +28,10 @@ from reclab.cascade.retrieval.popular import PopularChannel
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
 from reclab.lab.flywheel_feed import TARGET, Serving
-from reclab.offline_online import sample_record
-from reclab.offline_online.model_version import Guard, GuardConfig, ModelVersion
-from reclab.offline_online.trainer import Trainer
-from reclab.offline_online.trainer_state import join_samples
+from reclab.offline_online.join import sample_record
+from reclab.offline_online.training.model_version import Guard, GuardConfig, ModelVersion
+from reclab.offline_online.training.trainer import Trainer
+from reclab.offline_online.training.trainer_state import join_samples
 from reclab.stores.forward_index import ForwardIndex
 from reclab.stores.user_features import UserFeatures
 

@@ -17,8 +17,8 @@ import numpy as np
 from reclab.core.chance import rng
 from reclab.core.types import Array
 from reclab.lab.flywheel_feed import FlywheelFeed
-from reclab.offline_online import feature_log
-from reclab.offline_online.tracking_schema import dump
+from reclab.offline_online.features import feature_log
+from reclab.offline_online.gateway.tracking_schema import dump
 from reclab.world import behaviour
 from reclab.world.catalogue import AD
 from reclab.world.config import WorldConfig

@@ -24,12 +24,12 @@ from reclab.core.types import Array
 from reclab.lab.flywheel_feed import Serving
 from reclab.lab.flywheel_parts import IndexPart, TrainPart, over
 from reclab.lab.flywheel_platform import FlywheelPlatform, Sent
-from reclab.offline_online.feature_log import FeatureLog, Served
-from reclab.offline_online.joiner import CARRY, Joiner, JoinerConfig
+from reclab.offline_online.features.feature_log import FeatureLog, Served
+from reclab.offline_online.join.joiner import CARRY, Joiner, JoinerConfig
+from reclab.offline_online.join.sample_join import SampleJoinConfig
+from reclab.offline_online.join.sample_topic import SampleReader
 from reclab.offline_online.pipeline import EVENTS, FEATURES, SAMPLES, create_topics
-from reclab.offline_online.sample_join import SampleJoinConfig
-from reclab.offline_online.sample_topic import SampleReader
-from reclab.offline_online.versions import Versions
+from reclab.offline_online.serving.versions import Versions
 from reclab.stores.event_log import ConsumerConfig
 from reclab.stores.event_log.redis_log import RedisEventLog
 from reclab.stores.kv import KV

@@ -22,12 +22,12 @@ from reclab.core.clock import DAY_MS, HOUR_MS
 from reclab.core.errors import check, check_float
 from reclab.core.types import Array
 from reclab.lab.click_model import ClickModel, Quality
-from reclab.offline_online.batch_join import Matched, closes
-from reclab.offline_online.event_check import EventLimits
-from reclab.offline_online.join_hazard import Hazard, HazardConfig, PricedWait, PricedWaitConfig
-from reclab.offline_online.join_records import KINDS, Columns
-from reclab.offline_online.join_report import DELAY_EDGES_MIN
-from reclab.offline_online.join_window import (
+from reclab.offline_online.gateway.event_check import EventLimits
+from reclab.offline_online.join.batch_join import Matched, closes
+from reclab.offline_online.join.hazard import Hazard, HazardConfig, PricedWait, PricedWaitConfig
+from reclab.offline_online.join.records import KINDS, Columns
+from reclab.offline_online.join.report import DELAY_EDGES_MIN
+from reclab.offline_online.join.window import (
     MINUTE_MS,
     CloseRule,
     FixedWindow,

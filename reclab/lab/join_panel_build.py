@@ -30,7 +30,7 @@ from reclab.lab.join_panel import (
 from reclab.lab.join_study import Streams, platform_streams
 from reclab.lab.kept import cache_name
 from reclab.lab.lab import Lab, Progress, progress_bar
-from reclab.offline_online.batch_join import Matched
+from reclab.offline_online.join.batch_join import Matched
 
 IMPRESSIONS = 16_000  # of the day that is joined, and of the day that judges
 PAST = 50_000  # impressions that rules learn from

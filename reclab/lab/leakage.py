@@ -22,9 +22,10 @@ from reclab.core.errors import DataError
 from reclab.core.metrics import auc
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
-from reclab.lab.lab import Progress, progress_bar
-from reclab.offline_online.join_records import KINDS
-from reclab.offline_online.join_window import MINUTE_MS
+from reclab.lab.kept import kept
+from reclab.lab.lab import Lab, Progress, progress_bar
+from reclab.offline_online.join.records import KINDS
+from reclab.offline_online.join.window import MINUTE_MS
 from reclab.stores.as_of import AsOfSums
 from reclab.stores.row_lookup import RowLookup
 
@@ -189,3 +190,8 @@ def _best_clicked(req_id: Array, score: Array, clicked: Array) -> float:
     order = np.lexsort((-score, req_id))
     first = np.diff(req_id[order], prepend=-1) != 0
     return float(clicked[order][first].mean())
+
+
+def kept_leakage(lab: Lab) -> Leakage:
+    """The study on a lab's log, computed once for its models (ten seconds) and kept."""
+    return kept(lab, "leakage", Leakage, lambda: {"leakage": leakage(lab.logs)})["leakage"]

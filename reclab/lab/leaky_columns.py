@@ -22,7 +22,7 @@ from reclab.core.tables import Table
 from reclab.core.types import Array
 from reclab.lab.click_model import ClickModel
 from reclab.lab.lab import Lab
-from reclab.offline_online.join_window import MINUTE_MS
+from reclab.offline_online.join.window import MINUTE_MS
 
 CLOSE_MS = 20 * MINUTE_MS
 COLUMNS = {

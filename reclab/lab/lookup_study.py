@@ -25,11 +25,11 @@ from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
 from reclab.lab.join_study import platform_streams
 from reclab.lab.lab import Progress, progress_bar
-from reclab.offline_online.batch_join import batch_join
-from reclab.offline_online.join_window import MINUTE_MS, FixedWindow
-from reclab.offline_online.label_store import LabelStore, LabelStoreConfig, event_names
-from reclab.offline_online.lookup_join import LookupJoin, LookupJoinConfig
-from reclab.offline_online.sample_join import SampleJoinConfig
+from reclab.offline_online.join.batch_join import batch_join
+from reclab.offline_online.join.lookup_join import LookupJoin, LookupJoinConfig
+from reclab.offline_online.join.sample_join import SampleJoinConfig
+from reclab.offline_online.join.window import MINUTE_MS, FixedWindow
+from reclab.offline_online.labels.label_store import LabelStore, LabelStoreConfig, event_names
 from reclab.stores.kv import KVConfig
 from reclab.stores.redis_server import own_server
 

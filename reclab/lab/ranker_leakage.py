@@ -20,7 +20,7 @@ from reclab.core.metrics import auc
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
 from reclab.lab.lab import Lab, Progress, progress_bar
-from reclab.offline_online.join_window import MINUTE_MS
+from reclab.offline_online.join.window import MINUTE_MS
 
 TRAIN = TrainConfig(epochs=2, negatives="exposed", learning_rate=6e-3)
 

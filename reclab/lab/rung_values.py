@@ -28,7 +28,7 @@ from reclab.lab.judge import best_lists, eligible
 from reclab.lab.kept import kept
 from reclab.lab.lab import Lab, Progress, progress_bar
 from reclab.lab.served import earliest_ms, editors_picks, hot_list, hot_rows
-from reclab.offline_online.fallback import (
+from reclab.offline_online.serving.fallback import (
     CACHED,
     EDITORS,
     FRESH,
@@ -40,8 +40,8 @@ from reclab.offline_online.fallback import (
     ask_recommender,
     without_ranking,
 )
-from reclab.offline_online.pools import EditorsPool, Pool
-from reclab.offline_online.resource_allocation import Offers
+from reclab.offline_online.serving.pools import EditorsPool, Pool
+from reclab.offline_online.serving.resource_allocation import Offers
 from reclab.stores.kv import KV
 
 DEEP, SHALLOW = "deep funnel", "shallow funnel"

@@ -23,7 +23,7 @@ from reclab.core.types import Array, Request, Slate
 from reclab.degradation_dcaf.cache import DegradationCache
 from reclab.degradation_dcaf.pipeline import DegradedPath
 from reclab.lab.lab import Lab
-from reclab.offline_online.fallback import (
+from reclab.offline_online.serving.fallback import (
     CACHED,
     EDITORS,
     FRESH,
@@ -41,9 +41,9 @@ from reclab.offline_online.fallback import (
     ask_recommender,
     without_ranking,
 )
-from reclab.offline_online.latency_budget import BudgetConfig, BudgetedCascade, monotonic_ms
-from reclab.offline_online.pools import NEVER, EditorsPool, HotPool, Pool, first_rows
-from reclab.offline_online.serving import Serving, ServingConfig
+from reclab.offline_online.serving.latency_budget import BudgetConfig, BudgetedCascade, monotonic_ms
+from reclab.offline_online.serving.pools import NEVER, EditorsPool, HotPool, Pool, first_rows
+from reclab.offline_online.serving.serving import Serving, ServingConfig
 from reclab.stores.kv import KV, StoreDown
 
 HOT_ITEMS, PICKS, LASTING = 500, 60, 40

@@ -21,9 +21,9 @@ from reclab.core.errors import ConfigError, check, check_float
 from reclab.core.types import Array
 from reclab.lab.rung_values import DEEP, LADDER, SHALLOW, STAGES, Offer, offers_of
 from reclab.lab.scenarios import from_trace, tidal_day
-from reclab.offline_online.capacity import MachineConfig, Service, machines_for
-from reclab.offline_online.fallback import CACHED, FRESH, NOT_RANKED
-from reclab.offline_online.resource_allocation import (
+from reclab.offline_online.serving.capacity import MachineConfig, Service, machines_for
+from reclab.offline_online.serving.fallback import CACHED, FRESH, NOT_RANKED
+from reclab.offline_online.serving.resource_allocation import (
     ClusterConfig,
     Day,
     Offers,

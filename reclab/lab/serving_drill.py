@@ -24,9 +24,9 @@ from reclab.core.types import Array, Candidates
 from reclab.lab.lab import Lab
 from reclab.lab.served import Online, served
 from reclab.lab.serving_load import Heartbeat, one_a_user, warm_up
-from reclab.offline_online.fallback import RUNGS
-from reclab.offline_online.latency_budget import BudgetConfig
-from reclab.offline_online.serving import Answer, ServingConfig
+from reclab.offline_online.serving.fallback import RUNGS
+from reclab.offline_online.serving.latency_budget import BudgetConfig
+from reclab.offline_online.serving.serving import Answer, ServingConfig
 from reclab.stores.kv import KV
 from reclab.stores.redis_server import RedisServer
 

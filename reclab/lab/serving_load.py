@@ -20,9 +20,9 @@ from reclab.core.chance import rng
 from reclab.core.types import Array, Request
 from reclab.lab.lab import Lab
 from reclab.lab.served import Online, served
-from reclab.offline_online.fallback import RUNGS
-from reclab.offline_online.latency_budget import BudgetConfig, monotonic_ms
-from reclab.offline_online.serving import Answer, ServingConfig
+from reclab.offline_online.serving.fallback import RUNGS
+from reclab.offline_online.serving.latency_budget import BudgetConfig, monotonic_ms
+from reclab.offline_online.serving.serving import Answer, ServingConfig
 
 DEVICES = 200  # requests under way at most
 

@@ -29,7 +29,7 @@ from reclab.core.tables import Logs
 from reclab.core.types import Array
 from reclab.lab.kept import kept
 from reclab.lab.lab import Lab, Progress, progress_bar, train_until
-from reclab.offline_online.join_records import KINDS
+from reclab.offline_online.join.records import KINDS
 from reclab.stores.as_of import Timeline
 
 MINUTE_MS = 60_000

@@ -17,9 +17,9 @@ from reclab.cascade.ranking.training import Samples, TrainConfig
 from reclab.core.clock import DAY_MS, HOUR_MS
 from reclab.core.types import Array
 from reclab.lab.drifting_days import RULE, DriftingDays
-from reclab.offline_online.model_version import Guard, ModelVersion, Refused
-from reclab.offline_online.trainer import Trainer, TrainerConfig
-from reclab.offline_online.trainer_state import join_samples
+from reclab.offline_online.training.model_version import Guard, ModelVersion, Refused
+from reclab.offline_online.training.trainer import Trainer, TrainerConfig
+from reclab.offline_online.training.trainer_state import join_samples
 
 MINUTE_MS = 60_000
 Bases = dict[tuple[bool, int], tuple[ModelVersion, int, float]]

@@ -28,8 +28,8 @@ from reclab.lab.drifting_days import DAYS, DaysConfig, DriftingDays, drifting_da
 from reclab.lab.kept import kept
 from reclab.lab.lab import Lab, Progress, progress_bar
 from reclab.lab.training_arms import Arm, ArmConfig, Bases
-from reclab.offline_online.model_version import Guard, GuardConfig
-from reclab.offline_online.trainer import TrainerConfig
+from reclab.offline_online.training.model_version import Guard, GuardConfig
+from reclab.offline_online.training.trainer import TrainerConfig
 
 MODES = ("frozen", "daily", "hourly", "streaming", "hybrid")
 

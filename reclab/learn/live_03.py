@@ -25,13 +25,13 @@ from reclab.core.errors import DataError, check
 from reclab.core.types import Array, Request, Slate
 from reclab.lab.join_panel import JoinPanel
 from reclab.lab.join_study import Streams, stream
-from reclab.offline_online.batch_join import closes
-from reclab.offline_online.fallback import FAILED, Attempt, Ladder
-from reclab.offline_online.join_hazard import Hazard, HazardConfig
-from reclab.offline_online.join_report import JoinReport
-from reclab.offline_online.join_window import MINUTE_MS, FixedWindow
-from reclab.offline_online.rate_limit import RateConfig, TokenBuckets
-from reclab.offline_online.sample_join import SampleJoin, SampleJoinConfig
+from reclab.offline_online.gateway.rate_limit import RateConfig, TokenBuckets
+from reclab.offline_online.join.batch_join import closes
+from reclab.offline_online.join.hazard import Hazard, HazardConfig
+from reclab.offline_online.join.report import JoinReport
+from reclab.offline_online.join.sample_join import SampleJoin, SampleJoinConfig
+from reclab.offline_online.join.window import MINUTE_MS, FixedWindow
+from reclab.offline_online.serving.fallback import FAILED, Attempt, Ladder
 from reclab.stores.event_log import ConsumerConfig, TopicConfig, open_log
 from reclab.stores.kv import KV
 

@@ -14,7 +14,9 @@ from pathlib import Path
 from reclab.stores.event_log import EventLog, TopicConfig
 
 EVENTS, DEAD_LETTERS, FEATURES, SAMPLES = "events", "dead_letters", "features", "samples"
-SAMPLE_JOIN_QUERY = Path(__file__).parent / "queries" / "sample_join.sql"  # the join as a batch
+SAMPLE_JOIN_QUERY = (
+    Path(__file__).parent / "join" / "queries" / "sample_join.sql"
+)  # the join as a batch
 TOPICS = (EVENTS, DEAD_LETTERS, FEATURES, SAMPLES)
 
 

@@ -23,7 +23,7 @@ from reclab.lab.join_panel import (
 )
 from reclab.lab.join_panel_build import IMPRESSIONS, join_panel
 from reclab.lab.lab import Lab, Progress
-from reclab.offline_online.join_report import DELAY_EDGES_MIN
+from reclab.offline_online.join.report import DELAY_EDGES_MIN
 from reclab.show.controls import Choice, Slider
 from reclab.show.explorer import Explorer, Params
 from reclab.show.labels import add_labels, label

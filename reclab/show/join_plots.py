@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from reclab.core.types import Array
 from reclab.lab.join_panel import JoinedDay
 from reclab.lab.join_study import Frontier, JoinRates
-from reclab.offline_online.join_report import JoinReport
+from reclab.offline_online.join.report import JoinReport
 from reclab.show.join_explorer import delay_words
 from reclab.show.labels import add_labels, label, text_table
 from reclab.show.theme import DASHES, MARKERS, PALETTE, TEXT, Plot, figure, line, panels, still

@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 
 from reclab.lab.rung_values import LADDER, STAGES
 from reclab.lab.serving_day import CORES, MACHINES, MID, PARTS, STATIC, SURGE, DayKnobs, ServingDay
-from reclab.offline_online.fallback import FRESH
-from reclab.offline_online.resource_allocation import Day, busy_share
+from reclab.offline_online.serving.fallback import FRESH
+from reclab.offline_online.serving.resource_allocation import Day, busy_share
 from reclab.show.controls import Check, Choice, Slider
 from reclab.show.explorer import Explorer, Params
 from reclab.show.labels import add_labels, label
@@ -94,6 +94,7 @@ CHINESE = {
     "machines at most": "最多机器数",
 }  # of words that are their own key
 add_labels({words: (words, chinese) for words, chinese in CHINESE.items()})
+THIN = 3  # of the ticks are drawn: one in fifteen minutes
 TITLES = (
     "Requests and capacity",
     "Time until the answer",
@@ -229,17 +230,17 @@ class ServingExplorer(Explorer):
         ]
 
     def series(self, result: Days) -> Mapping[str, Mapping[str, Any]]:
-        hours, day, knobs = np.float32(self.service.hours), result.day, result.knobs
+        hours, day, knobs = _thin(self.service.hours), result.day, result.knobs
         limit, takes = _budget(result)
         names = [label(f"stage.{name}") for name in STAGES]
         ways = list(result.ways.values())
         return {
-            "requests come": {"x": hours, "y": np.float32(day.qps)},
-            "fresh capacity": {"x": hours, "y": np.float32(_capacity(result))},
-            "half are under": {"x": hours, "y": np.float32(day.p50_ms)},
-            "99 % are under": {"x": hours, "y": np.float32(day.p99_ms)},
+            "requests come": {"x": hours, "y": _thin(day.qps)},
+            "fresh capacity": {"x": hours, "y": _thin(_capacity(result))},
+            "half are under": {"x": hours, "y": _thin(day.p50_ms)},
+            "99 % are under": {"x": hours, "y": _thin(day.p99_ms)},
             "deadline line": {"x": [0, 24], "y": [knobs.deadline_ms] * 2},
-            "page worth": {"x": hours, "y": np.float32(day.value / self.service.usual)},
+            "page worth": {"x": hours, "y": _thin(day.value / self.service.usual)},
             "stage limit": {"x": names, "y": limit},
             "stage takes": {"x": names, "y": takes},
             "ways to size": {
@@ -255,10 +256,10 @@ class ServingExplorer(Explorer):
         dots = figure.data[self.index["ways to size"][0]]
         dots["marker.symbol"] = MARKERS[: len(MACHINES)]
         dots["marker.size"] = [16 if way == result.knobs.machines else 9 for way in MACHINES]
-        hours = np.float32(self.service.hours)
+        hours = _thin(self.service.hours)
         for k, name in enumerate(LADDER):
             area = figure.data[self._areas[name]]
-            area.x, area.y = hours, np.float32(result.day.shares[:, k])
+            area.x, area.y = hours, _thin(result.day.shares[:, k])
 
     def rows(self, result: Days) -> Sequence[Row]:
         day, most = result.day, result.ways[STATIC].machine_hours
@@ -276,6 +277,11 @@ class ServingExplorer(Explorer):
             *(Row(f"{label(name)}: share", 100 * float(share), 1, "%")
               for name, share in zip(LADDER, shares, strict=True)),
         ]  # fmt: skip
+
+
+def _thin(values: np.ndarray) -> np.ndarray:
+    """Every ``THIN``-th tick, as it is drawn."""
+    return np.float32(values[::THIN])
 
 
 def _capacity(result: Days) -> np.ndarray:

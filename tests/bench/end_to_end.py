@@ -15,14 +15,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from reclab.offline_online.event_check import EventLimits
-from reclab.offline_online.intake import Intake, Post
-from reclab.offline_online.join_window import FixedWindow
-from reclab.offline_online.joiner import CARRY, Joiner, JoinerConfig
+from reclab.offline_online.gateway.event_check import EventLimits
+from reclab.offline_online.gateway.intake import Intake, Post
+from reclab.offline_online.gateway.rate_limit import RateConfig, TokenBuckets
+from reclab.offline_online.gateway.seen_events import SeenEvents
+from reclab.offline_online.join.joiner import CARRY, Joiner, JoinerConfig
+from reclab.offline_online.join.sample_join import SampleJoinConfig
+from reclab.offline_online.join.window import FixedWindow
 from reclab.offline_online.pipeline import DEAD_LETTERS, EVENTS, FEATURES, create_topics
-from reclab.offline_online.rate_limit import RateConfig, TokenBuckets
-from reclab.offline_online.sample_join import SampleJoinConfig
-from reclab.offline_online.seen_events import SeenEvents
 from reclab.stores.event_log import EventLog, TopicConfig, open_log
 from reclab.stores.kv import KV
 from reclab.stores.redis_server import own_server

@@ -14,8 +14,8 @@ from reclab.core.tables import Table
 from reclab.lab import open_lab
 from reclab.lab.feature_drift import drift
 from reclab.lab.skew_study import skew
-from reclab.offline_online.live_features import IMPRESSION_COLUMNS, LiveFeatures
-from reclab.offline_online.versions import SHARED, Versions
+from reclab.offline_online.features.live_features import IMPRESSION_COLUMNS, LiveFeatures
+from reclab.offline_online.serving.versions import SHARED, Versions
 from reclab.stores.fork import arrays_in, nbytes
 
 ROUNDS, STEP_MS = 4, 60_000

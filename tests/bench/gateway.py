@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import psutil
 
-from reclab.offline_online.event_check import EventLimits, check_events
-from reclab.offline_online.gateway import GatewayConfig, run_gateway
-from reclab.offline_online.rate_limit import RateConfig
+from reclab.offline_online.gateway.event_check import EventLimits, check_events
+from reclab.offline_online.gateway.gateway import GatewayConfig, run_gateway
+from reclab.offline_online.gateway.rate_limit import RateConfig
 from reclab.stores.event_log import ConsumerConfig, TopicConfig, open_log
 from reclab.stores.kv import KV
 from reclab.stores.redis_server import own_server

@@ -21,9 +21,9 @@ import numpy as np
 
 from reclab.core.chance import rng
 from reclab.core.types import Array
-from reclab.offline_online.join_records import KINDS
-from reclab.offline_online.join_window import MINUTE_MS, FixedWindow, SessionEnd
-from reclab.offline_online.sample_join import SampleJoin, SampleJoinConfig
+from reclab.offline_online.join.records import KINDS
+from reclab.offline_online.join.sample_join import SampleJoin, SampleJoinConfig
+from reclab.offline_online.join.window import MINUTE_MS, FixedWindow, SessionEnd
 
 Columns = dict[str, Array]
 BYTEWAX = importlib.util.find_spec("bytewax") is not None

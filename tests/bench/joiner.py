@@ -10,12 +10,12 @@ import time
 
 import psutil
 
-from reclab.offline_online.feature_log import read_ids
-from reclab.offline_online.join_window import MINUTE_MS, FixedWindow
-from reclab.offline_online.joiner import CARRY, Joiner, JoinerConfig
+from reclab.offline_online.features.feature_log import read_ids
+from reclab.offline_online.join.joiner import CARRY, Joiner, JoinerConfig
+from reclab.offline_online.join.report_entries import read_reports
+from reclab.offline_online.join.sample_join import SampleJoin, SampleJoinConfig
+from reclab.offline_online.join.window import MINUTE_MS, FixedWindow
 from reclab.offline_online.pipeline import EVENTS, FEATURES, create_topics
-from reclab.offline_online.report_entries import read_reports
-from reclab.offline_online.sample_join import SampleJoin, SampleJoinConfig
 from reclab.stores.event_log import EventLog, TopicConfig, open_log
 from reclab.stores.kv import KV
 from reclab.stores.redis_server import own_server

@@ -28,11 +28,11 @@ import numpy as np
 
 from reclab.core.chance import rng
 from reclab.core.tables import Table
-from reclab.offline_online.join_records import KINDS
-from reclab.offline_online.join_window import FixedWindow
-from reclab.offline_online.joiner import Joiner, JoinerConfig
+from reclab.offline_online.join.joiner import Joiner, JoinerConfig
+from reclab.offline_online.join.records import KINDS
+from reclab.offline_online.join.report_entries import event_number, read_reports
+from reclab.offline_online.join.window import FixedWindow
 from reclab.offline_online.pipeline import FEATURES, create_topics
-from reclab.offline_online.report_entries import event_number, read_reports
 from reclab.stores.event_log import ConsumerConfig, EventLog, TopicConfig, open_log
 from reclab.stores.kv import KV
 from tests.bench.joiner import JOIN, weather
@@ -45,8 +45,8 @@ N_PAGES, N_KILLS, GROUP, A_POST = 100_000, 20, 16, 100
 KINDS_KILLED = ("gateway", "first joiner", "second joiner", "redis")
 GATEWAY = """
 import mmap, struct, sys, time
-from reclab.offline_online.gateway import GatewayConfig, run_gateway
-from reclab.offline_online.rate_limit import RateConfig
+from reclab.offline_online.gateway.gateway import GatewayConfig, run_gateway
+from reclab.offline_online.gateway.rate_limit import RateConfig
 from reclab.stores.event_log import open_log
 from reclab.stores.kv import KV
 from tests.offline_online.posts import KEYS
@@ -80,7 +80,7 @@ class Fleet:
             settings = {"address": self.redis.address, "window-ms": join_storm.WINDOW_MS,
                         "disorder-ms": JOIN.disorder_ms, "remember-ms": JOIN.remember_ms,
                         "session-ms": 3_000, "snapshot-s": 1.0}  # fmt: skip
-            words = ["-m", "reclab.offline_online.joiner"]
+            words = ["-m", "reclab.offline_online.join.joiner"]
             words += [word for key, value in settings.items() for word in (f"--{key}", str(value))]
         return subprocess.Popen([sys.executable, *words], stderr=subprocess.DEVNULL)
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from reclab.offline_online.label_consumer import LabelConsumer, LabelConsumerConfig
-from reclab.offline_online.label_store import PAY, WATCH, LabelStore
+from reclab.offline_online.labels.label_consumer import LabelConsumer, LabelConsumerConfig
+from reclab.offline_online.labels.label_store import PAY, WATCH, LabelStore
 from reclab.offline_online.pipeline import EVENTS, create_topics
 from reclab.stores.event_log import open_log
 from reclab.stores.redis_server import own_server

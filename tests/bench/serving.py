@@ -24,10 +24,10 @@ from reclab.lab.served import Online, served
 from reclab.lab.serving_day import MACHINES, SURGE, TIDE, DayKnobs, ServingDay
 from reclab.lab.serving_drill import DOWN, drill
 from reclab.lab.serving_load import DEVICES, Heartbeat, one_a_user, overload
-from reclab.offline_online.capacity import Service, response_ms
-from reclab.offline_online.fallback import EDITORS, FRESH, Ask, Asked, Rung
-from reclab.offline_online.latency_budget import BudgetConfig, monotonic_ms
-from reclab.offline_online.serving import ServingConfig
+from reclab.offline_online.serving.capacity import Service, response_ms
+from reclab.offline_online.serving.fallback import EDITORS, FRESH, Ask, Asked, Rung
+from reclab.offline_online.serving.latency_budget import BudgetConfig, monotonic_ms
+from reclab.offline_online.serving.serving import ServingConfig
 
 LOADS, SECONDS, PATIENT_MS = (0.3, 0.6, 0.8), 6.0, 20_000.0
 

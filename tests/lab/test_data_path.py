@@ -18,9 +18,9 @@ from reclab.lab.data_path import DataPathConfig, data_path
 from reclab.lab.data_path_processes import Consumers, PartDown
 from reclab.lab.data_path_replay import PlatformClock
 from reclab.lab.data_path_traffic import traffic
-from reclab.offline_online.label_store import LabelStore
+from reclab.offline_online.join.sample_topic import EpochFilter
+from reclab.offline_online.labels.label_store import LabelStore
 from reclab.offline_online.pipeline import SAMPLES
-from reclab.offline_online.sample_topic import EpochFilter
 
 QUICK = DataPathConfig(minutes=90, seconds=5, requests=120, partitions=2)
 
@@ -121,7 +121,7 @@ def test_closing_leaves_no_process_and_no_folder(broken):
 
 def test_a_consumer_that_does_not_start_says_its_last_words(tmp_path):
     consumers = Consumers(tmp_path)
-    consumers.start("joiner 1", "reclab.offline_online.joiner", {"address": "nonsense://x"})
+    consumers.start("joiner 1", "reclab.offline_online.join.joiner", {"address": "nonsense://x"})
     for _ in range(400):
         if not consumers.running("joiner 1"):
             break

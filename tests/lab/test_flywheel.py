@@ -9,13 +9,14 @@ from reclab.core.types import Candidates
 from reclab.lab.flywheel import STOPS, Flywheel, FlywheelConfig, Turns, flywheel, turns
 from reclab.lab.flywheel_feed import fill, united
 from reclab.lab.flywheel_run import PARTS, Run
-from reclab.offline_online import feature_log, sample_record
-from reclab.offline_online.batch_join import batch_join
-from reclab.offline_online.join_window import FixedWindow
+from reclab.offline_online.features import feature_log
+from reclab.offline_online.join import sample_record
+from reclab.offline_online.join.batch_join import batch_join
+from reclab.offline_online.join.report_entries import read_reports
+from reclab.offline_online.join.sample_join import SampleJoinConfig
+from reclab.offline_online.join.sample_topic import EpochFilter
+from reclab.offline_online.join.window import FixedWindow
 from reclab.offline_online.pipeline import EVENTS, FEATURES, SAMPLES
-from reclab.offline_online.report_entries import read_reports
-from reclab.offline_online.sample_join import SampleJoinConfig
-from reclab.offline_online.sample_topic import EpochFilter
 
 SMALL = FlywheelConfig(
     users=110, items=700, posts_per_day=60.0, days=6, stop=2, again=4, retrieve=80, train_rows=6000

@@ -14,9 +14,9 @@ from reclab.lab.click_model import L2, ClickModel
 from reclab.lab.join_panel import FATES, RULES, JoinKnobs, JoinPanel
 from reclab.lab.join_panel_build import join_panel
 from reclab.lab.join_study import platform_streams
-from reclab.offline_online.batch_join import batch_join
-from reclab.offline_online.join_records import KINDS, is_label
-from reclab.offline_online.sample_join import SampleJoin, SampleJoinConfig
+from reclab.offline_online.join.batch_join import batch_join
+from reclab.offline_online.join.records import KINDS, is_label
+from reclab.offline_online.join.sample_join import SampleJoin, SampleJoinConfig
 
 N = 600
 ROUGH = JoinKnobs(loss=0.15, copies=0.3, skew_s=-20, skewed=0.4, forgive_s=10, median=2.0, tail=1.1)

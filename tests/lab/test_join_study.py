@@ -19,7 +19,7 @@ from reclab.lab.join_study import (
     platform_streams,
     stream,
 )
-from reclab.offline_online.join_window import MINUTE_MS, FixedWindow
+from reclab.offline_online.join.window import MINUTE_MS, FixedWindow
 
 SHARED = Path(os.environ.get("RECLAB_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 

@@ -15,9 +15,16 @@ from reclab.core.errors import ConfigError
 from reclab.lab.served import served
 from reclab.lab.serving_drill import CALLERS, DOWN, EVERYTHING, broken_cascade, drill
 from reclab.lab.serving_load import one_a_user, overload
-from reclab.offline_online.fallback import CACHED, EDITORS, FRESH, HOT, NOT_RANKED, GateConfig
-from reclab.offline_online.latency_budget import BudgetConfig
-from reclab.offline_online.serving import ServingConfig
+from reclab.offline_online.serving.fallback import (
+    CACHED,
+    EDITORS,
+    FRESH,
+    HOT,
+    NOT_RANKED,
+    GateConfig,
+)
+from reclab.offline_online.serving.latency_budget import BudgetConfig
+from reclab.offline_online.serving.serving import ServingConfig
 
 SLACK_MS = 50.0
 

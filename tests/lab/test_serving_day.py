@@ -19,8 +19,8 @@ from reclab.lab.serving_day import (
     ServingDay,
     real_days,
 )
-from reclab.offline_online.capacity import response_ms
-from reclab.offline_online.fallback import CACHED, EDITORS, FRESH, HOT, NOT_RANKED
+from reclab.offline_online.serving.capacity import response_ms
+from reclab.offline_online.serving.fallback import CACHED, EDITORS, FRESH, HOT, NOT_RANKED
 
 TRACES = Path(os.environ.get("RECLAB_SHARED", "../shared")) / "data" / "traffic"
 

@@ -10,7 +10,7 @@ from reclab.lab.leaky_columns import LEAK, STALE, leaky_table
 from reclab.learn.exercise import Exercise, exercise, progress
 from reclab.learn.lesson_03 import EXERCISES, find_leak, handle, machines, take_tokens
 from reclab.learn.probe import CORRECT, NOT_ATTEMPTED, NOT_YET, Probe
-from reclab.offline_online.rate_limit import RateConfig, TokenBuckets
+from reclab.offline_online.gateway.rate_limit import RateConfig, TokenBuckets
 
 BY_ID = {task.id: task for task in EXERCISES}
 WRITTEN = [task for task in EXERCISES if isinstance(task.judge, Probe)]

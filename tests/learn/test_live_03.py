@@ -14,13 +14,13 @@ from reclab.lab.join_panel_build import join_panel
 from reclab.lab.join_study import CONFIG, platform_streams, stream
 from reclab.learn import live_03
 from reclab.learn.lesson_03 import close_at, handle, pick_rung, take_tokens, watermark
-from reclab.offline_online.batch_join import match
-from reclab.offline_online.fallback import Cost, Ladder, Rung
-from reclab.offline_online.gateway import Gateway, GatewayConfig
-from reclab.offline_online.intake import Post
-from reclab.offline_online.join_window import MINUTE_MS, FixedWindow
-from reclab.offline_online.rate_limit import RateConfig, TokenBuckets
-from reclab.offline_online.sample_join import SampleJoin
+from reclab.offline_online.gateway.gateway import Gateway, GatewayConfig
+from reclab.offline_online.gateway.intake import Post
+from reclab.offline_online.gateway.rate_limit import RateConfig, TokenBuckets
+from reclab.offline_online.join.batch_join import match
+from reclab.offline_online.join.sample_join import SampleJoin
+from reclab.offline_online.join.window import MINUTE_MS, FixedWindow
+from reclab.offline_online.serving.fallback import Cost, Ladder, Rung
 from reclab.stores.event_log import open_log
 from reclab.stores.forward_index import ForwardIndex
 

@@ -12,15 +12,15 @@ import numpy as np
 from reclab.core.chance import rng
 from reclab.core.tables import Table
 from reclab.core.types import Array
-from reclab.offline_online import sample_record
-from reclab.offline_online.batch_join import batch_join
-from reclab.offline_online.feature_log import Served, pack, served
-from reclab.offline_online.join_records import KINDS
-from reclab.offline_online.join_window import FixedWindow
-from reclab.offline_online.report_entries import event_number
-from reclab.offline_online.sample_join import SampleJoinConfig
-from reclab.offline_online.sample_topic import EpochFilter
-from reclab.offline_online.tracking_schema import dump
+from reclab.offline_online.features.feature_log import Served, pack, served
+from reclab.offline_online.gateway.tracking_schema import dump
+from reclab.offline_online.join import sample_record
+from reclab.offline_online.join.batch_join import batch_join
+from reclab.offline_online.join.records import KINDS
+from reclab.offline_online.join.report_entries import event_number
+from reclab.offline_online.join.sample_join import SampleJoinConfig
+from reclab.offline_online.join.sample_topic import EpochFilter
+from reclab.offline_online.join.window import FixedWindow
 from reclab.stores.event_log import EventLog
 from tests.offline_online.served_pages import WIDTHS, some_features
 

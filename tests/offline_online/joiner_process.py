@@ -19,7 +19,7 @@ def start_joiner(
     settings = {"address": address, "window-ms": WINDOW_MS, "disorder-ms": DISORDER_MS,
                 "remember-ms": REMEMBER_MS, "session-ms": session_ms,
                 "snapshot-s": 0.2}  # fmt: skip
-    words = [sys.executable, "-m", "reclab.offline_online.joiner"]
+    words = [sys.executable, "-m", "reclab.offline_online.join.joiner"]
     for name, value in settings.items():
         words += [f"--{name}", str(value)]
     return subprocess.Popen([*words, *map(str, more)], stderr=says or subprocess.DEVNULL)

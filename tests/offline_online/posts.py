@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from reclab.core.chance import rng
-from reclab.offline_online.signature import signed_headers
+from reclab.offline_online.gateway.signature import signed_headers
 from reclab.stores.event_log import EventLog
 
 KEY = b"a key for the tests only, 32 byte"

@@ -5,7 +5,7 @@ import numpy as np
 from reclab.cascade.ranking.features import Features
 from reclab.core.chance import rng
 from reclab.core.types import Array
-from reclab.offline_online.feature_log import Served, served
+from reclab.offline_online.features.feature_log import Served, served
 
 WIDTHS = (3, 5, 4, 2)  # user, request, history, pair
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import linprog
 
 from reclab.core.errors import ConfigError, DataError
-from reclab.offline_online.capacity import (
+from reclab.offline_online.serving.capacity import (
     MachineConfig,
     Service,
     erlang_b,
@@ -17,7 +17,7 @@ from reclab.offline_online.capacity import (
     safe_qps,
     wait_scale_ms,
 )
-from reclab.offline_online.resource_allocation import (
+from reclab.offline_online.serving.resource_allocation import (
     ClusterConfig,
     Offers,
     machines_by_value,

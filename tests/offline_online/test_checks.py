@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reclab.core.chance import rng
-from reclab.offline_online.event_check import EventLimits, check_events
-from reclab.offline_online.rate_limit import RateConfig, TokenBuckets
-from reclab.offline_online.signature import check_signature, signed_headers
-from reclab.offline_online.tracking_schema import Refused
+from reclab.offline_online.gateway.event_check import EventLimits, check_events
+from reclab.offline_online.gateway.rate_limit import RateConfig, TokenBuckets
+from reclab.offline_online.gateway.signature import check_signature, signed_headers
+from reclab.offline_online.gateway.tracking_schema import Refused
 from tests.offline_online.posts import KEY, KEYS, NOW, event
 
 anything = st.recursive(

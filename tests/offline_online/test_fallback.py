@@ -10,7 +10,7 @@ import pytest
 from reclab.core.errors import ConfigError, DataError
 from reclab.core.tables import Table
 from reclab.core.types import Request, Slate
-from reclab.offline_online.fallback import (
+from reclab.offline_online.serving.fallback import (
     FAILED,
     REFUSED,
     Cost,
@@ -21,9 +21,21 @@ from reclab.offline_online.fallback import (
     ask_cascade,
     without_ranking,
 )
-from reclab.offline_online.latency_budget import NO_TIME, BudgetConfig, BudgetedCascade, Pace
-from reclab.offline_online.pools import NEVER, EditorsPool, HotPool, Pool, PoolEmpty, first_rows
-from reclab.offline_online.serving import Serving, ServingConfig
+from reclab.offline_online.serving.latency_budget import (
+    NO_TIME,
+    BudgetConfig,
+    BudgetedCascade,
+    Pace,
+)
+from reclab.offline_online.serving.pools import (
+    NEVER,
+    EditorsPool,
+    HotPool,
+    Pool,
+    PoolEmpty,
+    first_rows,
+)
+from reclab.offline_online.serving.serving import Serving, ServingConfig
 from reclab.stores.forward_index import ForwardIndex
 
 DAY = 86_400_000

@@ -8,7 +8,7 @@ import pytest
 from reclab.cascade.batch import read_batch
 from reclab.core.errors import DataError
 from reclab.core.types import Candidates
-from reclab.offline_online.feature_log import FeatureLog, pack, read_ids, served, unpack
+from reclab.offline_online.features.feature_log import FeatureLog, pack, read_ids, served, unpack
 from reclab.offline_online.pipeline import FEATURES, create_topics
 from reclab.stores.event_log import TopicConfig, open_log, partition_of
 from tests.offline_online.served_pages import bits, pages

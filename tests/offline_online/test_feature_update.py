@@ -12,16 +12,16 @@ from reclab.core.chance import rng
 from reclab.core.clock import DAY_MS
 from reclab.core.tables import Table
 from reclab.lab import Lab
-from reclab.offline_online.feature_log import FeatureLog, Served
-from reclab.offline_online.feature_update import (
+from reclab.offline_online.features.feature_log import FeatureLog, Served
+from reclab.offline_online.features.feature_update import (
     FeatureUpdateConfig,
     FeatureUpdater,
     read_impressions,
     read_reports,
 )
-from reclab.offline_online.live_features import LiveFeatures
+from reclab.offline_online.features.live_features import LiveFeatures
 from reclab.offline_online.pipeline import EVENTS, create_topics
-from reclab.offline_online.versions import Versions
+from reclab.offline_online.serving.versions import Versions
 from reclab.stores.event_log import TopicConfig, open_log
 from tests.offline_online.test_live_features import LONG, same, streams
 

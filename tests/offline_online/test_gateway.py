@@ -16,12 +16,12 @@ import httpx
 import pytest
 
 from reclab.core.errors import ConfigError, ReclabError
-from reclab.offline_online.event_check import EventLimits
-from reclab.offline_online.gateway import Gateway, GatewayConfig, run_gateway
-from reclab.offline_online.intake import STATUS
-from reclab.offline_online.rate_limit import RateConfig
-from reclab.offline_online.seen_events import SeenEvents
-from reclab.offline_online.tracking_schema import feedback_table
+from reclab.offline_online.gateway.event_check import EventLimits
+from reclab.offline_online.gateway.gateway import Gateway, GatewayConfig, run_gateway
+from reclab.offline_online.gateway.intake import STATUS
+from reclab.offline_online.gateway.rate_limit import RateConfig
+from reclab.offline_online.gateway.seen_events import SeenEvents
+from reclab.offline_online.gateway.tracking_schema import feedback_table
 from reclab.stores.event_log import StoreDown, open_log
 from reclab.stores.kv import KV
 from reclab.stores.redis_server import RedisServer, own_server
@@ -360,8 +360,8 @@ def test_on_kafka_it_is_the_same_gateway():
 
 GATEWAY = """
 import sys, time
-from reclab.offline_online.gateway import GatewayConfig, run_gateway
-from reclab.offline_online.rate_limit import RateConfig
+from reclab.offline_online.gateway.gateway import GatewayConfig, run_gateway
+from reclab.offline_online.gateway.rate_limit import RateConfig
 from reclab.stores.event_log import open_log
 from reclab.stores.kv import KV
 from tests.offline_online.posts import KEYS, NOW

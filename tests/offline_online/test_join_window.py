@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from reclab.core.errors import ConfigError, DataError, NotBuilt
-from reclab.offline_online.delay_law import DelayLaw
-from reclab.offline_online.join_hazard import Hazard, HazardConfig, PricedWait, PricedWaitConfig
-from reclab.offline_online.join_window import (
+from reclab.offline_online.join.delay_law import DelayLaw
+from reclab.offline_online.join.hazard import Hazard, HazardConfig, PricedWait, PricedWaitConfig
+from reclab.offline_online.join.window import (
     FixedWindow,
     SessionEnd,
     SessionEndConfig,

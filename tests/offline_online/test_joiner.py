@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from reclab.offline_online import sample_record
-from reclab.offline_online.feature_log import unpack
-from reclab.offline_online.join_partition import JoinTopics
-from reclab.offline_online.join_window import FixedWindow
-from reclab.offline_online.joiner import CARRY, Joiner, JoinerConfig
+from reclab.offline_online.features.feature_log import unpack
+from reclab.offline_online.join import sample_record
+from reclab.offline_online.join.joiner import CARRY, Joiner, JoinerConfig
+from reclab.offline_online.join.partition import JoinTopics
+from reclab.offline_online.join.sample_join import SampleJoinConfig
+from reclab.offline_online.join.window import FixedWindow
 from reclab.offline_online.pipeline import DEAD_LETTERS, EVENTS, FEATURES, create_topics
-from reclab.offline_online.sample_join import SampleJoinConfig
 from reclab.stores.event_log import (
     ConsumerConfig,
     EventLog,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reclab.offline_online.keyed_ring import KeyedRing
+from reclab.offline_online.join.keyed_ring import KeyedRing
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -35,7 +35,7 @@ def test_a_ring_finds_what_a_dictionary_finds(seed: int):
 def test_keys_that_share_both_slots_are_still_told_apart(monkeypatch: pytest.MonkeyPatch):
     # every key hashes alike: all but two spill into the dictionary
     monkeypatch.setattr(
-        "reclab.offline_online.keyed_ring._mixed", lambda a, b: np.full(len(a), 5, np.uint64)
+        "reclab.offline_online.join.keyed_ring._mixed", lambda a, b: np.full(len(a), 5, np.uint64)
     )
     ring, keys = KeyedRing({}), np.arange(40)
     at, fresh = ring.add(np.tile(keys, 2), np.zeros(80, np.int64))
@@ -50,7 +50,7 @@ def test_keys_that_share_both_slots_are_still_told_apart(monkeypatch: pytest.Mon
 
 def test_many_spilled_keys_come_and_go(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
-        "reclab.offline_online.keyed_ring._mixed", lambda a, b: np.full(len(a), 5, np.uint64)
+        "reclab.offline_online.join.keyed_ring._mixed", lambda a, b: np.full(len(a), 5, np.uint64)
     )
     ring = KeyedRing({})
     for start in range(0, 900, 300):

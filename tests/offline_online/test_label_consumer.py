@@ -18,8 +18,12 @@ from hypothesis import strategies as st
 
 from reclab.core.chance import rng
 from reclab.core.errors import ConfigError
-from reclab.offline_online.label_consumer import LabelConsumer, LabelConsumerConfig, read_events
-from reclab.offline_online.label_store import (
+from reclab.offline_online.labels.label_consumer import (
+    LabelConsumer,
+    LabelConsumerConfig,
+    read_events,
+)
+from reclab.offline_online.labels.label_store import (
     MOST,
     LabelStore,
     LabelStoreConfig,
@@ -300,7 +304,13 @@ def test_settings_are_checked():
 
 def process(address: str, *more: str) -> "subprocess.Popen[str]":
     """The consumer as a process of its own."""
-    command = [sys.executable, "-m", "reclab.offline_online.label_consumer", "--address", address]
+    command = [
+        sys.executable,
+        "-m",
+        "reclab.offline_online.labels.label_consumer",
+        "--address",
+        address,
+    ]
     command += ["--session-ms", "900"]
     return subprocess.Popen([*command, *more], stdout=subprocess.PIPE, text=True)
 

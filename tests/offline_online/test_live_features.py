@@ -8,7 +8,7 @@ from reclab.core.clock import DAY_MS, HOUR_MS
 from reclab.core.errors import ConfigError, DataError
 from reclab.core.tables import Logs, Table
 from reclab.lab import Lab
-from reclab.offline_online.live_features import (
+from reclab.offline_online.features.live_features import (
     COUNTERS,
     REPORTS,
     Known,

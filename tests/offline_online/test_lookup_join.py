@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from reclab.core.errors import ConfigError, DataError
-from reclab.offline_online.batch_join import batch_join
-from reclab.offline_online.join_window import FixedWindow
-from reclab.offline_online.label_store import LabelStore, LabelStoreConfig, event_names
-from reclab.offline_online.lookup_join import LookupJoin, LookupJoinConfig
+from reclab.offline_online.join.batch_join import batch_join
+from reclab.offline_online.join.lookup_join import LookupJoin, LookupJoinConfig
+from reclab.offline_online.join.window import FixedWindow
+from reclab.offline_online.labels.label_store import LabelStore, LabelStoreConfig, event_names
 from reclab.stores.redis_server import StoreDown
 from tests.offline_online.test_sample_join import CONFIG, W, case, tuples
 

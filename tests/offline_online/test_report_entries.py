@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 
-from reclab.offline_online.event_check import EventLimits, check_events
-from reclab.offline_online.report_entries import event_number, read_reports
-from reclab.offline_online.tracking_schema import dump
+from reclab.offline_online.gateway.event_check import EventLimits, check_events
+from reclab.offline_online.gateway.tracking_schema import dump
+from reclab.offline_online.join.report_entries import event_number, read_reports
 from tests.offline_online.posts import NOW, event
 
 

@@ -7,14 +7,15 @@ import torch
 from reclab.cascade.ranking.training import TrainConfig, samples_of
 from reclab.core.clock import DAY_MS
 from reclab.core.tables import Table
-from reclab.offline_online import feature_log, sample_record
-from reclab.offline_online.feature_log import served
-from reclab.offline_online.join_records import KINDS
+from reclab.offline_online.features import feature_log
+from reclab.offline_online.features.feature_log import served
+from reclab.offline_online.join import sample_record
+from reclab.offline_online.join.records import KINDS
+from reclab.offline_online.join.sample_topic import claim
 from reclab.offline_online.pipeline import SAMPLES
-from reclab.offline_online.sample_feed import SampleFeed
-from reclab.offline_online.sample_topic import claim
-from reclab.offline_online.trainer import Trainer, TrainerConfig
-from reclab.offline_online.training_loop import TrainingLoop, TrainingLoopConfig
+from reclab.offline_online.training.sample_feed import SampleFeed
+from reclab.offline_online.training.trainer import Trainer, TrainerConfig
+from reclab.offline_online.training.training_loop import TrainingLoop, TrainingLoopConfig
 from reclab.stores.event_log import TopicConfig, open_log
 
 CONFIG = TrainerConfig(batch_requests=16, holdout_every=10)

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from reclab.core.errors import ConfigError, DataError
 from reclab.core.tables import Table
-from reclab.offline_online.batch_join import batch_join
-from reclab.offline_online.join_hazard import Hazard, HazardConfig, PricedWait, PricedWaitConfig
-from reclab.offline_online.join_records import KINDS, is_label
-from reclab.offline_online.join_window import (
+from reclab.offline_online.join.batch_join import batch_join
+from reclab.offline_online.join.hazard import Hazard, HazardConfig, PricedWait, PricedWaitConfig
+from reclab.offline_online.join.records import KINDS, is_label
+from reclab.offline_online.join.sample_join import SampleJoin, SampleJoinConfig
+from reclab.offline_online.join.window import (
     FixedWindow,
     SessionEnd,
     SessionEndConfig,
 )
-from reclab.offline_online.sample_join import SampleJoin, SampleJoinConfig
 
 W = 1_000
 CONFIG = SampleJoinConfig(skew_ms=50, remember_ms=3_000, carry=("user_id", "features"))

@@ -9,10 +9,10 @@ import pytest
 from reclab.core.clock import DAY_MS
 from reclab.core.tables import Logs, Table, write_logs
 from reclab.lab import Lab
-from reclab.offline_online.batch_join import batch_join
-from reclab.offline_online.join_window import FixedWindow
+from reclab.offline_online.join.batch_join import batch_join
+from reclab.offline_online.join.sample_join import SampleJoinConfig
+from reclab.offline_online.join.window import FixedWindow
 from reclab.offline_online.pipeline import SAMPLE_JOIN_QUERY
-from reclab.offline_online.sample_join import SampleJoinConfig
 from reclab.stores.warehouse import Warehouse
 from tests.offline_online.test_sample_join import Columns, W, case
 

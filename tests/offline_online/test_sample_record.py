@@ -6,11 +6,12 @@ import pytest
 from reclab.cascade.ranking.targets import known_targets
 from reclab.core.errors import DataError
 from reclab.core.tables import Table
-from reclab.offline_online import feature_log, sample_record
-from reclab.offline_online.batch_join import batch_join
-from reclab.offline_online.feature_log import served
-from reclab.offline_online.join_window import FixedWindow
-from reclab.offline_online.sample_join import SampleJoinConfig
+from reclab.offline_online.features import feature_log
+from reclab.offline_online.features.feature_log import served
+from reclab.offline_online.join import sample_record
+from reclab.offline_online.join.batch_join import batch_join
+from reclab.offline_online.join.sample_join import SampleJoinConfig
+from reclab.offline_online.join.window import FixedWindow
 from tests.offline_online.served_pages import bits, pages
 
 DAYS = 86_400_000

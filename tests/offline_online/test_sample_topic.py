@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from reclab.core.tables import Table
-from reclab.offline_online import feature_log, sample_record, sample_topic
+from reclab.offline_online.features import feature_log
+from reclab.offline_online.join import sample_record, sample_topic
+from reclab.offline_online.join.sample_topic import EpochFilter, SampleReader, claim, filter_at
 from reclab.offline_online.pipeline import SAMPLES, create_topics
-from reclab.offline_online.sample_topic import EpochFilter, SampleReader, claim, filter_at
 from reclab.stores.event_log import ConsumerConfig, EventLog, TopicConfig, open_log
 from tests.offline_online.served_pages import pages
 

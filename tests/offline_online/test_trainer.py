@@ -11,9 +11,15 @@ from reclab.cascade.ranking.training import TrainConfig, samples_of
 from reclab.core.clock import DAY_MS
 from reclab.core.errors import ConfigError, DataError
 from reclab.core.metrics import auc
-from reclab.offline_online.model_version import Guard, GuardConfig, Refused, Scores, validate
-from reclab.offline_online.trainer import Trainer, TrainerConfig
-from reclab.offline_online.trainer_state import join_samples
+from reclab.offline_online.training.model_version import (
+    Guard,
+    GuardConfig,
+    Refused,
+    Scores,
+    validate,
+)
+from reclab.offline_online.training.trainer import Trainer, TrainerConfig
+from reclab.offline_online.training.trainer_state import join_samples
 
 EXPOSED = TrainConfig(negatives="exposed")
 SMALL = TrainerConfig(batch_requests=32, holdout_every=5, holdout_requests=150)

@@ -16,8 +16,8 @@ from reclab.cascade.ranking.training import TrainConfig, samples_of
 from reclab.core.clock import DAY_MS
 from reclab.core.errors import ConfigError, DataError
 from reclab.offline_online.pipeline import SAMPLES
-from reclab.offline_online.trainer import Trainer, TrainerConfig
-from reclab.offline_online.training_loop import FILE, TrainingLoop, TrainingLoopConfig
+from reclab.offline_online.training.trainer import Trainer, TrainerConfig
+from reclab.offline_online.training.training_loop import FILE, TrainingLoop, TrainingLoopConfig
 from reclab.stores.event_log import PartitionLost, TopicConfig, open_log
 
 CONFIG = TrainerConfig(batch_requests=16, holdout_every=10)
@@ -170,7 +170,7 @@ def test_settings_out_of_range_are_refused():
 CHILD = """
 import os, pickle, signal, sys
 from pathlib import Path
-from reclab.offline_online.training_loop import TrainingLoop
+from reclab.offline_online.training.training_loop import TrainingLoop
 from reclab.stores.event_log import open_log
 from tests.offline_online.test_training_loop import CONFIG, LOOP, FromNumbers, Trainer
 folder, address, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

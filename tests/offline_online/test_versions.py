@@ -14,8 +14,8 @@ from reclab.core.errors import ConfigError, NotBuilt
 from reclab.core.tables import Table
 from reclab.core.types import Candidates
 from reclab.lab import Lab
-from reclab.offline_online.feature_log import pack, served, unpack
-from reclab.offline_online.versions import Superseded, Version, Versions, VersionsConfig
+from reclab.offline_online.features.feature_log import pack, served, unpack
+from reclab.offline_online.serving.versions import Superseded, Version, Versions, VersionsConfig
 from reclab.stores.fork import fork
 from reclab.stores.forward_index import ForwardIndex
 

@@ -9,8 +9,8 @@ from reclab.core.clock import HOUR_MS
 from reclab.lab.join_panel import JoinKnobs
 from reclab.lab.join_panel_build import join_panel
 from reclab.lab.join_study import JoinRates, frontier, platform_streams, stream
-from reclab.offline_online.delay_law import DelayLaw
-from reclab.offline_online.join_window import MINUTE_MS, FixedWindow
+from reclab.offline_online.join.delay_law import DelayLaw
+from reclab.offline_online.join.window import MINUTE_MS, FixedWindow
 from reclab.show import join_plots as plots
 
 

@@ -7,10 +7,10 @@ import pytest
 
 from reclab.lab.rung_values import LADDER, rung_offers
 from reclab.lab.serving_day import BY_VALUE, FOLLOW, MACHINES, STATIC, TICKS, TIDE, ServingDay
-from reclab.offline_online.fallback import CACHED, EDITORS, FRESH, NOT_RANKED
+from reclab.offline_online.serving.fallback import CACHED, EDITORS, FRESH, NOT_RANKED
 from reclab.show.controls import Choice, Slider
 from reclab.show.labels import _LABELS
-from reclab.show.serving_explorer import ServingExplorer
+from reclab.show.serving_explorer import THIN, ServingExplorer
 
 TRACE = 1 + np.sin(np.arange(TICKS) / 20) ** 2
 
@@ -47,10 +47,11 @@ def places(control):
 def test_lines_are_those_of_the_day(explorer):
     explorer.set(curve="our trace", peak_qps=10_000)
     day = explorer.result.day
-    assert drawn(explorer, "requests come").y == pytest.approx(1e4 * TRACE / TRACE.max(), rel=1e-5)
-    assert drawn(explorer, "99 % are under").y == pytest.approx(day.p99_ms, rel=1e-5)
+    came = 1e4 * TRACE / TRACE.max()
+    assert drawn(explorer, "requests come").y == pytest.approx(came[::THIN], rel=1e-5)
+    assert drawn(explorer, "99 % are under").y == pytest.approx(day.p99_ms[::THIN], rel=1e-5)
     areas = [explorer.figure.data[explorer._areas[name]].y for name in LADDER]
-    assert np.sum(areas, 0) == pytest.approx(1 - day.missed, abs=1e-5)
+    assert np.sum(areas, 0) == pytest.approx(1 - day.missed[::THIN], abs=1e-5)
     assert len(drawn(explorer, "ways to size").x) == len(MACHINES)
 
 

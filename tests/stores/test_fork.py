@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 from reclab.core.tables import Table
 from reclab.lab import Lab
-from reclab.offline_online.versions import SHALLOW, SHARED
+from reclab.offline_online.serving.versions import SHALLOW, SHARED
 from reclab.stores.as_of import AsOfSums
 from reclab.stores.fork import arrays_in, fork, freeze, nbytes
 from reclab.stores.forward_index import ForwardIndex

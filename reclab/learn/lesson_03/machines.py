@@ -18,7 +18,7 @@ from reclab.core.chance import rng
 from reclab.core.types import Array
 from reclab.learn.exercise import Task
 from reclab.learn.probe import Case, Misconception, Probe
-from reclab.offline_online.capacity import erlang_c, wait_scale_ms
+from reclab.offline_online.serving.capacity import erlang_c, wait_scale_ms
 
 SHARE = 0.01  # of requests may wait longer than the limit
 Late = Callable[[float, float, int, float], float]
