@@ -45,10 +45,11 @@ class Again:
 
     def __str__(self) -> str:
         return (
-            f"day {self.days[0]} to {self.days[1]}: {self.samples:,} samples by the query, "
+            f"{self.samples:,} samples by the query, of day {self.days[0]}"
+            f"{f' to {self.days[1]}' if self.days[1] > self.days[0] else ''}; "
             f"{self.labelled / max(self.samples, 1):.1%} with a click\n"
-            f"of these the stream join has otherwise: {self.stream_differs}, "
-            f"the batch join: {self.batch_differs}"
+            f"samples or labels that differ: {self.stream_differs} from the stream join's, "
+            f"{self.batch_differs} from the batch join's"
         )
 
 

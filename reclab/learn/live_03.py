@@ -93,7 +93,7 @@ def own_front(
     function: CloseAt,
     streams: Streams,
     window_min: float = 20.0,
-    first_min: float = 5.0,
+    first_min: float = 20.0,
     quiets_min: Sequence[float] = QUIETS_MIN,
 ) -> Front:
     """What the reader's rule catches against how long it waits, beside the fixed window; by the

@@ -28,6 +28,7 @@ add_labels(
         "join.FixedWindow": ("shorter fixed window", "更短的固定窗口"),
     }
 )
+UNITS = {"Hazard": "chance {:g}", "PricedWait": "label = {:g} s"}
 GOAL = (0.99, 0.6)  # of the fixed window's labels, and of its mean wait
 
 
@@ -103,8 +104,8 @@ def frontier_table(found: Frontier, labels: Sequence[float] = (0.98, 0.99, 0.995
     rows = [("labels at least", "rule", "setting", "labels", "mean wait")]
     for least in labels:
         rule, setting, kept, wait = found.cheapest(least)
-        numbers = f"{setting:g}", f"{kept:.2%}", f"{wait:.1%}"
-        rows.append((f"{least:.1%}", label(f"join.{rule}"), *numbers))
+        unit = UNITS.get(rule, "{:g} min").format(setting)
+        rows.append((f"{least:.1%}", label(f"join.{rule}"), unit, f"{kept:.2%}", f"{wait:.1%}"))
     fixed = f"fixed window: join rate {found.fixed_rate:.2%}, mean wait {found.fixed_wait_s:.0f} s"
     return f"{text_table(rows)}\n{fixed}"
 

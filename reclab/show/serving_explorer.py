@@ -43,9 +43,9 @@ add_labels(
         "day.from": ("from", "开始时刻"),
         "day.hours": ("for", "持续"),
         "day.thousand": ("k long views", "千次长播"),
-        "down.retrieval": ("retrieval", "召回"),
-        "down.ranker": ("ranker", "精排"),
-        "down.cache": ("cache", "缓存"),
+        "down.retrieval": ("retrieval is down", "召回故障"),
+        "down.ranker": ("ranker is down", "精排故障"),
+        "down.cache": ("cache is down", "缓存故障"),
         "requests come": ("requests", "请求"),
         "fresh capacity": ("the fresh cascade could do", "实时级联的容量"),
         "half are under": ("p50", "p50"),
@@ -139,7 +139,7 @@ class ServingExplorer(Explorer):
         peaks = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
         limits = (8, 10, 12, 15, 20, 30, 50, 70, 100, 150, 200, 300)
         prices = (50, 100, 200, 400, 600, 700, 800, 900, 1000, 1500, 3000)
-        d = "day.down"
+        starts, d = (0, 1, 2, 5, 10, 15, 20, 30, 45, 60), "day.down"
         return [
             Choice("curve", self.service.curves, SURGE, "day.curve", group=t),
             Slider("peak_qps", int(k.peak_qps), "day.peak", "q/s", peaks, group=t),
@@ -151,14 +151,12 @@ class ServingExplorer(Explorer):
             Slider("ranking", k.ranking, "day.ranking", low=0.05, high=1.0, group=b),
             Choice("machines", MACHINES, k.machines, "day.machines", group=m),
             Slider("sized", k.sized, "day.sized", low=0.2, high=2.0, step=0.1, group=m),
-            Slider("start_min", k.start_min, "day.start", "min", low=0.0, high=60.0, step=5.0,
-                   group=m),
+            Slider("start_min", int(k.start_min), "day.start", "min", starts, group=m),
             Slider("price", int(k.price), "day.price", "day.thousand", prices, group=m),
             Check("by_value", k.by_value, "day.mix", group=m),
             *(Check(name, True, group="day.rungs") for name in LADDER),
-            Slider("from_h", k.from_h, "day.from", "o'clock", low=0.0, high=23.0, step=0.5,
-                   group=d),
-            Slider("hours", k.hours, "day.hours", "h", low=0.5, high=8.0, step=0.5, group=d),
+            Slider("from_h", int(k.from_h), "day.from", "o'clock", tuple(range(24)), group=d),
+            Slider("hours", int(k.hours), "day.hours", "h", tuple(range(1, 9)), group=d),
             *(Check(f"down.{part}", part == "ranker", group=d) for part in PARTS),
         ]  # fmt: skip
 
@@ -213,7 +211,6 @@ class ServingExplorer(Explorer):
             drawn = go.Scatter(mode="lines")
             return drawn.update(line={"color": PALETTE[place], "dash": DASHES[place], "width": 2})
 
-        names = [label(f"stage.{name}") for name in STAGES]
         dots = go.Scatter(mode="markers+text", textposition=PLACES, cliponaxis=False)
         dots.update(text=[label(way) for way in MACHINES])
         dots.update(marker={"size": 12, "color": PALETTE[:4], "symbol": "circle"})
@@ -224,8 +221,8 @@ class ServingExplorer(Explorer):
             Series("99 % are under", line(1), 1, 2),
             Series("deadline line", line(7), 1, 2),
             Series("page worth", line(2), 2, 2),
-            Series("stage limit", go.Bar(x=names, marker_color=PALETTE[4]), 3, 1),
-            Series("stage takes", go.Bar(x=names, marker_color=PALETTE[1]), 3, 1),
+            Series("stage limit", go.Bar(marker_color=PALETTE[4]), 3, 1),
+            Series("stage takes", go.Bar(marker_color=PALETTE[1]), 3, 1),
             Series("ways to size", dots, 3, 2),
         ]
 
@@ -308,7 +305,7 @@ def _budget(result: Days) -> tuple[list[float], list[float]]:
 
 add_labels(
     {
-        "stage.retrieval": ("retrieval", "召回"),
+        "stage.retrieval": ("retrieval is down", "召回故障"),
         "stage.pre_ranking": ("pre-ranking", "粗排"),
         "stage.ranking": ("ranking", "精排"),
         "stage.re_ranking": ("re-ranking", "重排"),

@@ -4,6 +4,8 @@ it, how much its scores move, and all of it against what the training cost.
 Simplified: a team would draw them for days, with the interval of many requests at every point.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import plotly.graph_objects as go
 
@@ -18,7 +20,7 @@ add_labels(
         "training: daily": ("daily batch", "天级批训练"),
         "training: hourly": ("hourly batch", "小时级批训练"),
         "training: streaming": ("streaming", "流式训练"),
-        "training: hybrid": ("guarded stream on a daily base", "天级基座＋带护栏的流式"),
+        "training: hybrid": ("guarded stream", "天级基座＋带护栏的流式"),
         "training: excess loss": ("loss beyond chance", "超额损失"),
         "training: damage of the bad hour": ("damage of the bad hour", "脏数据一小时的损害"),
         "training: movement of scores": ("movement of scores from hour to hour", "分数逐小时变动"),
@@ -36,7 +38,7 @@ add_labels(
         "training: AUC day 2": ("AUC day 2", "第二天AUC"),
         "training: recovery h": ("recovery h", "恢复小时"),
         "training: damage 6 h": ("damage 6 h", "6小时损害"),
-        "training: jitter": ("jitter", "抖动"),
+        "training: jitter": ("movement", "变动"),
         "training: path / net": ("path / net", "总变动／净变动"),
         "training: versions": ("versions", "版本数"),
         "training: refused": ("refused", "被拒"),
@@ -47,6 +49,8 @@ add_labels(
     }
 )
 KEY = "training: "
+COLUMNS = ("loss before", "8 h after", "day 2", "AUC day 2", "damage 6 h", "jitter",
+           "rows learned", "CPU s")  # fmt: skip
 SPAN = 3  # hours of a moving mean: an hour of a small platform is noisy
 
 
@@ -102,12 +106,14 @@ def frontier(found: TrainingModes) -> Plot:
     return still(fig, f"plot: damage against freshness\n{modes_table(found)}")
 
 
-def modes_table(found: TrainingModes) -> str:
-    """A line a mode."""
+def modes_table(found: TrainingModes, columns: Sequence[str] = COLUMNS) -> str:
+    """A line a mode; ``columns`` among those of ``TrainingModes.numbers``."""
     first, *rows = found.table()
-    told = [tuple(_word(head) for head in first)]
-    for name, *cells in rows:
-        told.append((_word(name), *(_word(c) if c == "never" else c for c in cells)))
+    chosen = [first.index(head) for head in ("mode", *columns)]
+    told = [tuple(_word(first[i]) for i in chosen)]
+    for cells in rows:
+        name, *rest = (cells[i] for i in chosen)
+        told.append((_word(name), *(_word(c) if c == "never" else c for c in rest)))
     return text_table(told)
 
 

@@ -116,6 +116,7 @@ class DuckDB:
 
         self._errors = duckdb.Error
         self._db = duckdb.connect(":memory:")
+        self._db.execute("SET enable_progress_bar = false")  # a widget of its own in notebooks
 
     def register(self, name: str, folder: Path) -> None:
         """A view over the files; what is filtered by ``day`` reads only these partitions."""

@@ -15,6 +15,7 @@ NOTEBOOKS = (
     "demo/demo.ipynb",
     "notebooks/01_blending/01_blending.ipynb",
     "notebooks/02_cascade/02_cascade.ipynb",
+    "notebooks/03_offline_online/03_offline_online.ipynb",
     "notebooks/04_degradation_dcaf/04_degradation_dcaf.ipynb",
 )
 PLOTLY = "application/vnd.plotly.v1+json"

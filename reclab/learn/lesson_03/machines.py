@@ -177,7 +177,7 @@ TASK = Task(
     asked="Write machines(qps, service_ms, cores, limit_ms, spare, late): qps (24,) of a day by "
     "hour; each request keeps one core busy for service_ms on average; a machine has cores. Return "
     "how many machines to buy, so that in every hour at most 1 % of the requests wait longer than "
-    "limit_ms for a core, also while spare machines are down. late(qps, service_ms, servers, "
+    "limit_ms for a core, also while `spare` machines are down. late(qps, service_ms, servers, "
     "limit_ms) gives the share that waits longer when servers cores share one queue.",
     starter="def machines(qps, service_ms, cores, limit_ms, spare, late):\n"
     '    """(24,) hourly QPS, ms of one core a request -> machines to buy."""\n    ...',

@@ -181,7 +181,7 @@ TASK = Task(
     "devices: tokens (n,) that its bucket held when last asked, gap_s (n,) since then (below 0 "
     "when a clock was set back), n_events (n,) that it sends now. A bucket fills by per_s a second "
     "up to burst. Return (passed, left): (n,) bool, whether the bucket holds enough for all events "
-    "of the request, and (n,) tokens afterwards; who is refused keeps his tokens.",
+    "of the request, and (n,) tokens afterwards, refilled; a refused request takes none.",
     starter="def take_tokens(tokens, gap_s, n_events, per_s, burst):\n"
     '    """(n,) buckets, gaps in s, events wanted -> (passed, tokens left)."""\n    ...',
     judge=Probe(

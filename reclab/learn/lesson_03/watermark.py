@@ -174,7 +174,8 @@ TASK = Task(
     "minimum, over the partitions that are not idle, of the newest stamp read from it, minus "
     "disorder_ms. A partition is idle when nothing was read from it for idle_ms or more (before "
     "its first entry: since read_ms[0]). While a partition that is not idle has not spoken yet, "
-    "the watermark stays; it is -1 before it is first known, and it never goes back.",
+    "the watermark stays, and also when all are idle; it is -1 before it is first known, and it "
+    "never goes back.",
     starter="def watermark(partition, stamp_ms, read_ms, n_partitions, disorder_ms, idle_ms):\n"
     '    """Entries (n,) as read -> (n,) watermark after each, -1 = none yet."""\n    ...',
     judge=Probe(
