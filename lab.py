@@ -192,7 +192,7 @@ def test(extra: list[str]) -> int:
     named = any((ROOT / arg.split("::")[0]).exists() for arg in extra)
     places = [] if named else ["tests", "notebooks"]
     nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "600"]
-    return inside("-m", "pytest", *nbval, *places, *(extra or ["-n", "2"]))
+    return inside("-m", "pytest", *nbval, *places, *(extra or ["-n", "3"]))
 
 
 def notebooks(extra: list[str]) -> int:

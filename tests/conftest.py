@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 FIRST = (
-    "tests/browser/test_notebooks.py",
+    "tests/browser/test_visit_03.py",
+    "tests/browser/test_visit_02.py",
+    "tests/browser/test_visit_01.py",
+    "tests/browser/test_visit_04.py",
+    "tests/browser/test_visit_demo.py",
     "tests/cascade/retrieval/test_ml_loo.py",
     "tests/cascade/ranking/test_ml100k.py",
     "tests/cascade/retrieval/test_globo.py",
@@ -23,7 +27,7 @@ FIRST = (
     "tests/test_house.py",
     "notebooks",
 )
-"""What takes longest, for two processes: nothing long is left for the end, and the lessons come
+"""What takes longest, for several processes: nothing long is left for the end, and the lessons come
 when the browser's visits, which run the same cells, have built what they keep in the cache."""
 
 

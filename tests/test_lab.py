@@ -213,7 +213,7 @@ def test_tests_and_lessons_are_one_pytest_run(monkeypatch):
     assert argv[:3] == ["-m", "pytest", "--nbval-lax"] and argv[-1] == "-x"
     assert argv[-3:-1] == ["tests", "notebooks"] and "-n" not in argv
     whole = asked_of_python(monkeypatch, "test")
-    assert whole[-4:] == ["tests", "notebooks", "-n", "2"], "the whole of it takes two processes"
+    assert whole[-4:] == ["tests", "notebooks", "-n", "3"], "the whole of it takes three processes"
     only = asked_of_python(monkeypatch, "test", "tests/test_lab.py::test_x", "-q")
     assert only[-2:] == ["tests/test_lab.py::test_x", "-q"] and "tests" not in only
 
