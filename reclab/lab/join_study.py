@@ -41,7 +41,7 @@ WINDOWS_MIN = (1, 2, 5, 10, 20, 30, 60, 120, 240)
 THRESHOLDS = (0.2, 0.1, 0.05, 0.03, 0.02, 0.015, 0.01, 0.007, 0.005, 0.003, 0.002, 0.001)
 PRICES_S = (600, 1_200, 2_400, 3_600, 7_200, 10_800, 14_400, 21_600, 28_800, 86_400)  # a label
 GAPS_MIN = (1, 2, 3, 5, 8, 12, 16)
-STEP_MS = 120_000  # arrivals of a micro-batch; any cuts give the same samples
+STEP_MS = 300_000  # arrivals of a micro-batch; any cuts give the same samples
 CONFIG = SampleJoinConfig(carry=())
 PAST_DAYS, DAYS = 2, 2  # learned from, and joined
 
