@@ -91,3 +91,35 @@ class Matches:
         """How many came by each way."""
         counts = np.bincount(self.reason, minlength=len(REASONS))
         return dict(zip(REASONS, counts.tolist(), strict=True))
+
+
+@dataclass
+class MatchReport:
+    """What became of the items asked for: matched + without + unknown + twice + withdrawn = all."""
+
+    items: int = 0
+    """asked for"""
+    unknown: int = 0
+    """not in the forward index"""
+    twice: int = 0
+    """given more than once; answered once"""
+    withdrawn: int = 0
+    """not to be shown (any more, or yet)"""
+    matched: int = 0
+    """that got users"""
+    without: int = 0
+    """that got none"""
+    short: int = 0
+    """that got some, but fewer than wanted"""
+    want: int = 0
+    """users wanted for each item"""
+    matches: int = 0
+    found: int = 0
+    """pairs retrieved, those shown before left out"""
+    shown: int = 0
+    """pairs left out because the user was shown the item before"""
+    lost: int = 0
+    """pairs among an item's best that went to other items because the user was full"""
+    open_before: int = 0
+    open_after: int = 0
+    """users in the pool"""

@@ -94,7 +94,7 @@ class UserPool:
     def room(self) -> Array:
         """(n_users,) int32 matches that each user in the pool can still take; 0 for all others."""
         room = np.maximum(self.config.quota - self.counts, 0)
-        return room * self.active if self.config.admit == "both" else room
+        return np.asarray(room * self.active if self.config.admit == "both" else room)
 
     @property
     def open(self) -> Array:
