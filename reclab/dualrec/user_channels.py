@@ -92,11 +92,11 @@ class UserChannels:
     @staticmethod
     def _mirrored(events: Table) -> Table:
         """The positives with users and items exchanged."""
-        liked = events.take(Logs(Table(), Table(), events).positive) if len(events) else events
-        if not len(liked):
-            return Table()
-        exchanged = {"user_id": liked["video_id"], "video_id": liked["user_id"]}
-        return Table({**exchanged, "time_ms": liked["time_ms"]})
+        names = {"user_id": "video_id", "video_id": "user_id", "time_ms": "time_ms"}
+        if not len(events):
+            return Table({name: np.zeros(0, np.int64) for name in names})
+        liked = events.take(Logs(Table(), Table(), events).positive)
+        return Table({name: liked[other] for name, other in names.items()})
 
     def _fold(self, events: Table) -> Self:
         assert self._items is not None
