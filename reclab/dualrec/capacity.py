@@ -41,7 +41,8 @@ def resolve(owner: Array, user_row: Array, score: Array, want: Array, room: Arra
         contested = rivals[users] > room[users]
         if contested.any():
             if by_user is None:
-                by_user = left[_by_user(users, score[left])]
+                hot = left[contested]  # no other user will ever be contested
+                by_user = hot[best_first(user_row[hot], score[hot])]
             good &= _wins(left, by_user, contested, user_row, room, len(owner))
         won = left[good]
         taken[won] = True
@@ -60,11 +61,15 @@ def _place(group: Array) -> Array:
     return at - np.maximum.accumulate(np.where(first, at, 0))
 
 
-def _by_user(users: Array, score: Array) -> Array:
-    """Positions sorted by user, then falling score; ties keep their order."""
+def best_first(group: Array, score: Array) -> Array:
+    """(n,) positions sorted by group, then falling score; ties keep their order.
+
+    >>> best_first(np.array([1, 0, 1]), np.array([-0.5, 0.0, 2.0])).tolist()
+    [1, 2, 0]
+    """
     bits = (score.astype(np.float32) + np.float32(0)).view(np.int32)  # -0.0 and 0.0 are equal
     rising = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))  # the order of int32 = of the floats
-    key = users.astype(np.int64) << 32 | (0x7FFFFFFF - rising.astype(np.int64))
+    key = group.astype(np.int64) << 32 | (0x7FFFFFFF - rising.astype(np.int64))
     return np.argsort(key, kind="stable")
 
 

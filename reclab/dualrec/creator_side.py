@@ -23,7 +23,7 @@ import numpy as np
 from reclab.core.chance import rng
 from reclab.core.errors import DataError, check, check_int
 from reclab.core.types import Array
-from reclab.dualrec.capacity import resolve
+from reclab.dualrec.capacity import best_first, resolve
 from reclab.dualrec.matches import REASONS, Matches, MatchReport
 from reclab.dualrec.pairs import Pairs, keys, known, shown_before
 from reclab.dualrec.user_index import UserIndex
@@ -131,7 +131,7 @@ class CreatorSide:
         report.without = len(rows) - report.matched
         report.short = int(np.count_nonzero((counts > 0) & (counts < want)))
         report.open_after = len(self.pool.open_rows())
-        order = np.lexsort((-given.score, given.item))
+        order = best_first(given.item, given.score)
         item, user, score, reason = (part[order] for part in given)
         ids = self.items.ids[rows[item]], self.user_ids[user]
         return Matches(*ids, score, reason), report
@@ -168,9 +168,13 @@ class CreatorSide:
         for turn in range(self.config.rounds):
             todo = np.flatnonzero(want > 0)
             todo = rng(self.config.seed, "match order", turn).permutation(todo)
+            if not len(todo):
+                break
             if turn:  # what these items have already must not be given again
                 had = Pairs.joined(parts)
-                shown = np.union1d(shown, keys(rows[had.item], had.user, len(self.pool)))
+                had = had.take(want[had.item] > 0)
+                had_keys = keys(rows[had.item], had.user, len(self.pool))
+                shown = np.sort(np.concatenate([shown, had_keys]))
             for start in range(0, len(todo), self.config.block):
                 if not len(self.index.index):
                     break
@@ -238,7 +242,7 @@ class CreatorSide:
         g = pairs.score
         if self.scorer is not None:
             g = self.scorer.score(rows[pairs.item], pairs.user, now_ms)
-        order = np.lexsort((-g, pairs.item))
+        order = best_first(pairs.item, g)
         return Pairs(pairs.item, pairs.user, g, pairs.reason).take(order)
 
 
