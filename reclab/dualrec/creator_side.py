@@ -29,6 +29,7 @@ from reclab.dualrec.pairs import Pairs, keys, known, shown_before
 from reclab.dualrec.user_index import UserIndex
 from reclab.dualrec.user_pool import UserPool
 from reclab.stores.forward_index import ForwardIndex
+from reclab.stores.row_lookup import RowLookup
 from reclab.stores.user_features import UserFeatures
 
 Channel = Callable[[Array, int, Array], tuple[Array, Array]]
@@ -96,6 +97,7 @@ class CreatorSide:
     ) -> None:
         self.config = config or CreatorSideConfig()
         self.items, self.user_ids, self.index, self.pool = items, user_ids, index, pool
+        self._user_lookup = RowLookup(user_ids, "user_id")
         self.channels = dict(channels or {})
         self.item_vectors, self.users, self.scorer = item_vectors, users, scorer
         strange = set(self.channels) - set(REASONS[1:])
@@ -110,13 +112,14 @@ class CreatorSide:
         item_ids: Array,
         now_ms: int,
         withdrawn_ids: Array | None = None,
+        held: Matches | None = None,
         progress: Callable[[float, str], None] | None = None,
     ) -> tuple[Matches, MatchReport]:
         """Users for ``item_ids`` (m,), by item in the order given, best first; and the account.
 
         An empty pool, Q = 0 or no items give no matches; unknown, repeated and withdrawn items
-        (``withdrawn_ids``, or not published by ``now_ms``) are counted. Call it again for what is
-        new: what was matched before is known to the store (``regroup``), not here.
+        (``withdrawn_ids``, or not published by ``now_ms``) are counted. ``held``: matches that
+        still wait in D_u, which are not made again.
         """
         report = MatchReport(items=len(item_ids), open_before=len(self.pool.open_rows()))
         rows = self._wanted(np.asarray(item_ids, np.int64), now_ms, withdrawn_ids, report)
@@ -125,7 +128,9 @@ class CreatorSide:
         if self.config.short == "share" and len(rows):
             want[:] = np.minimum(want, -(-room // len(rows)))
         report.want = int(want.max(initial=0))
-        given = self._rounds(rows, want, now_ms, report, progress or (lambda done, text: None))
+        not_again = self._not_again(rows, now_ms, held)
+        say = progress or (lambda done, text: None)
+        given = self._rounds(rows, want, not_again, now_ms, report, say)
         counts = np.bincount(given.item, minlength=len(rows))
         report.matches, report.matched = len(given.item), int(np.count_nonzero(counts))
         report.without = len(rows) - report.matched
@@ -155,16 +160,25 @@ class CreatorSide:
         report.withdrawn = int(np.count_nonzero(out))
         return rows[~out]
 
+    def _not_again(self, rows: Array, now_ms: int, held: Matches | None) -> Array:
+        """Sorted keys of the pairs that were shown, or wait to be."""
+        found = np.zeros(0, np.int64)
+        if self.users is not None and len(rows):
+            found = shown_before(self.users, self.pool.open_rows(), rows, now_ms)
+        if held is None or not len(held):
+            return found
+        item, user = self.items.rows(held.item_id), self._user_lookup.rows(held.user_id)
+        there = (item >= 0) & (user >= 0)
+        waiting = keys(item[there], user[there], len(self.pool))
+        return np.sort(np.concatenate([found, waiting]))
+
     def _rounds(
-        self, rows: Array, want: Array, now_ms: int, report: MatchReport,
+        self, rows: Array, want: Array, shown: Array, now_ms: int, report: MatchReport,
         progress: Callable[[float, str], None],
     ) -> Pairs:  # fmt: skip
         """All blocks of the first round, then once more what fell short."""
         self.index.open(self.pool.open_rows())
         parts, want = [Pairs.none()], want.copy()
-        shown = np.zeros(0, np.int64)
-        if self.users is not None and len(rows):
-            shown = shown_before(self.users, self.pool.open_rows(), rows, now_ms)
         for turn in range(self.config.rounds):
             todo = np.flatnonzero(want > 0)
             todo = rng(self.config.seed, "match order", turn).permutation(todo)
@@ -202,9 +216,7 @@ class CreatorSide:
         best = np.arange(len(pairs.item)) - first[pairs.item] < want[pairs.item]
         report.lost += int(np.count_nonzero(best & ~taken))
         won = pairs.take(taken)
-        granted = self.pool.take(won.user)
-        if not granted.all():
-            raise DataError(f"{int((~granted).sum())} matches beyond Q: the pool changed meanwhile")
+        won = won.take(self.pool.take(won.user))  # refused only if others took room meanwhile
         self.index.leave(won.user[~self.pool.open[won.user]])
         return won
 

@@ -117,7 +117,7 @@ class MatchReport:
     found: int = 0
     """pairs retrieved, those shown before left out"""
     shown: int = 0
-    """pairs left out because the user was shown the item before"""
+    """pairs left out because the user was shown the item before, or it waits in D_u"""
     lost: int = 0
     """pairs among an item's best that went to other items because the user was full"""
     open_before: int = 0

@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reclab.core.chance import rng
+from reclab.core.clock import DAY_MS
 from reclab.core.errors import ConfigError, DataError
 from reclab.core.tables import Table
 from reclab.core.types import Array
 from reclab.dualrec.creator_side import CreatorSide, CreatorSideConfig
-from reclab.dualrec.matches import REASONS
+from reclab.dualrec.matches import REASONS, Matches
+from reclab.dualrec.over_cascade import creator_side, user_channels
 from reclab.dualrec.user_index import UserIndex, tower_vectors
 from reclab.dualrec.user_pool import UserPool, UserPoolConfig
 from reclab.stores.forward_index import ForwardIndex
@@ -141,6 +143,49 @@ def test_an_item_that_joined_after_the_vectors_waits_for_the_next_ones():
     one.items.put(np.array([5000]), publish_ms=np.array([0]))
     found, report = one.match(np.array([5000, 1000]), 1)
     assert report.withdrawn == 1 and np.unique(found.item_id).tolist() == [1000]
+
+
+def test_what_waits_is_not_matched_again():
+    one = side(pool=UserPool(40, UserPoolConfig(quota=10)))
+    first, _ = one.match(one.items.ids, 0)
+    second, report = one.match(one.items.ids, 1, held=Matches.joined([first, first.take([0])]))
+    pairs = [set(zip(m.item_id.tolist(), m.user_id.tolist(), strict=True)) for m in (first, second)]
+    assert len(second) == 60 and not pairs[0] & pairs[1] and report.shown > 0
+    assert one.pool.counts.sum() == 120 and one.pool.counts.max() <= 10
+
+
+class Taken(UserPool):
+    """A pool whose room others take while a block is being matched."""
+
+    def take(self, user_rows: Array) -> Array:
+        if not self.n_refused:
+            self.counts[user_rows[:3]] = self.config.quota
+        return super().take(user_rows)
+
+
+def test_room_that_others_take_meanwhile_is_no_match_and_not_over_q():
+    pool = Taken(40, UserPoolConfig(quota=2))
+    one = side(pool=pool)
+    found, report = one.match(one.items.ids, 0)
+    assert pool.n_refused >= 3 and report.matches == len(found)
+    assert pool.counts.max() == 2
+    assert (np.bincount(found.user_id - 500, minlength=40) <= pool.counts).all()
+
+
+def test_over_a_cascade_all_ways_find_users_and_a_day_without_them_is_by_vector_alone(lab):
+    parts, now = lab.trained.parts, lab.trained.parts.until_ms
+    out = parts.index["publish_ms"]
+    ids = parts.index.ids[(out < now) & (out > now - 2 * DAY_MS)]
+    channels = user_channels(parts, lab.logs, now)
+    config = CreatorSideConfig(per_item=20, near=60, each=30)
+    by = {}
+    for ways in (channels, None):
+        pool = UserPool(len(parts.users), UserPoolConfig(quota=50))
+        found, report = creator_side(parts, pool, now, ways, config=config).match(ids, now)
+        assert report.matches == 20 * len(ids) and pool.counts.max() <= 50
+        by[ways is None] = found.by_reason()
+    assert all(by[False].values()), by[False]
+    assert by[True]["vector"] == 20 * len(ids)
 
 
 class ByTable:
