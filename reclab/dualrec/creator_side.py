@@ -80,7 +80,7 @@ class CreatorSide:
 
     ``item_vectors`` (n_items, d) go with the vectors of ``index``; ``channels`` by reason (i2i2u,
     i2u2u, fans); ``users`` gives who was shown what before (None = nobody); without a ``scorer``
-    g is the product of the vectors.
+    g is the product of the vectors, and the other channels hardly win against it.
     """
 
     def __init__(
