@@ -1,7 +1,7 @@
 """Activity prediction (活跃度预测): who will come within the next hour or day, as of any time.
 
     p_h(u, t) = isotonic(sigma(trees(what the visit log knew of u before t, hour of t)))
-    again(u, t) = the same for "the next page belongs to this session"
+    again(u, t) = the same for "a page of this session follows within the hour"
 
 One set of trees a horizon, learned from several moments of each past day, and put right (校准) on
 the day after the last of those. All answers that are learned from lie before ``until_ms``.
@@ -28,6 +28,8 @@ from reclab.stores.arrays import Arrays, save_arrays
 
 AGAIN = 0
 """the "horizon" of the model that says whether a session goes on"""
+AGAIN_MS = HOUR_MS
+"""a session that rests longer is not waited for"""
 
 
 @dataclass(frozen=True)
@@ -110,22 +112,22 @@ class Activity:
     def questions(self, until_ms: int, horizon_ms: int) -> tuple[Rows, Rows]:
         """What trees learn from, and what the curve does: the day after, apart by the horizon, so
         that no answer of the first lies in the time of the second."""
+        ahead = horizon_ms or AGAIN_MS
         first = self.log.start_ms + DAY_MS  # the first day has no past
-        last = (until_ms - horizon_ms - DAY_MS, until_ms - horizon_ms)
-        span = (max(first, last[0] - horizon_ms - self.config.days * DAY_MS), last[0] - horizon_ms)
+        last = (until_ms - ahead - DAY_MS, until_ms - ahead)
+        span = (max(first, last[0] - ahead - self.config.days * DAY_MS), last[0] - ahead)
         if span[0] >= span[1]:
-            need = 2 + (DAY_MS + 2 * horizon_ms) // DAY_MS
+            need = 2 + (DAY_MS + 2 * ahead) // DAY_MS
             raise DataError(f"activity needs at least {need} days of log before until_ms for a "
-                            f"horizon of {horizon_ms / HOUR_MS:g} h, got "
+                            f"horizon of {ahead / HOUR_MS:g} h, got "
                             f"{(until_ms - self.log.start_ms) / DAY_MS:.1f}")  # fmt: skip
-        return self._rows(*span, horizon_ms, until_ms), self._rows(*last, horizon_ms, until_ms)
+        return self._rows(*span, horizon_ms), self._rows(*last, horizon_ms)
 
-    def _rows(self, start_ms: int, end_ms: int, horizon_ms: int, until_ms: int) -> Rows:
+    def _rows(self, start_ms: int, end_ms: int, horizon_ms: int) -> Rows:
         """Questions of ``start_ms <= t < end_ms``, thinned to the most that is learned from."""
         chance = rng(self.config.seed, "activity moments", horizon_ms, start_ms // 1000)
         if horizon_ms == AGAIN:
-            # a session that the end cut short would look over: its last hour is not asked
-            row, when = self.log.moments(start_ms, min(end_ms, until_ms - HOUR_MS))
+            row, when = self.log.moments(start_ms, end_ms - 1)  # they lie just behind the pages
         else:
             row, when = self._moments(start_ms, end_ms, chance)
         if len(row) > self.config.most_rows:
@@ -134,7 +136,7 @@ class Activity:
         known = self.log.registered(row, when)
         row, when = row[known], when[known]
         if horizon_ms == AGAIN:
-            return Rows(row, when, self.log.asks_again(row, when))
+            return Rows(row, when, self.log.asks_again(row, when, AGAIN_MS))
         return Rows(row, when, self.log.came(row, when, when + horizon_ms))
 
     def _moments(
@@ -176,7 +178,7 @@ class Activity:
         return self._predict(user_row, time_ms, horizon_ms)
 
     def asks_again(self, user_row: Array, time_ms: Array | int) -> Array:
-        """(n,) float32 P(the next page belongs to the session of the last one)."""
+        """(n,) float32 P(a page of the last one's session follows within the hour)."""
         return self._predict(user_row, time_ms, AGAIN)
 
     def _predict(self, user_row: Array, time_ms: Array | int, horizon_ms: int) -> Array:

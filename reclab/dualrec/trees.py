@@ -1,4 +1,4 @@
-"""Gradient-boosted trees (梯度提升树) as plain arrays: learned by scikit-learn, kept without pickle.
+"""Gradient-boosted trees (梯度提升树) as plain arrays: learned by scikit-learn, kept as numbers.
 
     score(x) = base + sum over trees of value[leaf that x falls into]      p = sigma(score)
 

@@ -18,7 +18,7 @@ from reclab.core.clock import DAY_MS, HOUR_MS
 from reclab.core.errors import DataError
 from reclab.core.tables import Logs, Table
 from reclab.core.types import Array
-from reclab.stores.as_of import Timeline, check_times
+from reclab.stores.as_of import SPAN, Timeline, check_times
 from reclab.stores.row_lookup import RowLookup
 
 WINDOWS = (1, 3, 7, 14, 30)
@@ -27,7 +27,7 @@ CLICK, WATCH = 0, 1
 """kinds of a report (``core.tables.FEEDBACK``)"""
 FEATURES = (
     *(f"{what}_{k}" for what in ("days", "pages", "sessions") for k in WINDOWS),
-    "clicks_7", "clicks_30", "watch_7", "watch_30",
+    "clicks_7", "clicks_30", "click_rate", "click_gain", "watch_7", "watch_30",
     "since_page", "streak", "trend", "known_days", "hour", "coming_hours",
     "session_pages", "session_clicks", "session_min", "session_usual",
 )  # fmt: skip
@@ -133,7 +133,7 @@ class VisitLog:
         streak = place - start + 1 + held
         # the time is the page's own: a day counts from its first page on
         stop = self.pages.stops(row, day * DAY_MS)
-        self.days.append(row, self.pages.when[stop] % (1 << 40), streak.astype(np.int32))
+        self.days.append(row, self.pages.when[stop] % SPAN, streak.astype(np.int32))
         last = np.r_[row[1:] != row[:-1], True]
         self._streak[row[last]] = streak[last]
 
@@ -157,15 +157,16 @@ class VisitLog:
         """(n,) bool: asked for a page at ``start_ms <= t < end_ms``."""
         return np.asarray(_counts(self.pages, self.check(user_row), end_ms, start_ms) > 0)
 
-    def asks_again(self, user_row: Array, time_ms: Array) -> Array:
-        """(n,) bool: the next page from that time on belongs to the session of the last one."""
+    def asks_again(self, user_row: Array, time_ms: Array | int, within_ms: int) -> Array:
+        """(n,) bool: the next page comes at ``time_ms <= t < time_ms + within_ms`` and belongs to
+        the session of the last one."""
         row = self.check(user_row)
-        stop = self.pages.stops(row, time_ms)
-        there = stop < self.pages.starts[row] + self.pages.counts[row]
-        slot = np.minimum(stop, len(self.pages.when) - 1)
-        next_ms = np.where(there, self.pages.when[slot] - row * (1 << 40), time_ms)
-        begun = _counts(self.sessions, row, next_ms + 1, time_ms)
-        return np.asarray(there & (begun == 0) & (_counts(self.pages, row, time_ms) > 0))
+        now = np.broadcast_to(np.asarray(time_ms, np.int64), row.shape)
+        there = _counts(self.pages, row, now + within_ms, now) > 0
+        slot = np.minimum(self.pages.stops(row, now), len(self.pages.when) - 1)
+        next_ms = np.where(there, self.pages.when[slot] - row * SPAN, now)
+        begun = _counts(self.sessions, row, next_ms + 1, now)
+        return np.asarray(there & (begun == 0) & (_counts(self.pages, row, now) > 0))
 
     def moments(self, start_ms: int, end_ms: int) -> tuple[Array, Array]:
         """User rows and times just after each page of ``start_ms <= t < end_ms``."""
@@ -174,7 +175,7 @@ class VisitLog:
         count = self.pages.stops(everyone, np.full(len(self), end_ms)) - start
         row = np.repeat(everyone, count)
         slot = np.repeat(start - np.cumsum(count) + count, count) + np.arange(len(row))
-        return row, self.pages.when[slot] - row * (1 << 40) + 1
+        return row, self.pages.when[slot] - row * SPAN + 1
 
     def features(
         self, user_row: Array, time_ms: Array | int, horizon_ms: int, weekday: bool = False
@@ -191,7 +192,7 @@ class VisitLog:
     def _rates(self, row: Array, now: Array) -> dict[str, Array]:
         """Counters a known day."""
         first = self.pages.when[np.minimum(self.pages.starts[row], len(self.pages.when) - 1)]
-        since = np.where(self.new[row], first - row * (1 << 40), self.start_ms)
+        since = np.where(self.new[row], first - row * SPAN, self.start_ms)
         known = np.clip((now - since) / DAY_MS, 0.0, None)
         found: dict[str, Array] = {"known_days": np.minimum(known, 30.0)}
         for name in ("days", "pages", "sessions"):
@@ -199,10 +200,13 @@ class VisitLog:
                 count = _counts(getattr(self, name), row, now, now - k * DAY_MS)
                 found[f"{name}_{k}"] = count / np.clip(known, 1.0, k)
         stop = self.told.stops(row, now)
-        for k in (7, 30):
+        for k in (1, 7, 30):
             start = np.minimum(self.told.stops(row, now - k * DAY_MS), stop)
             total = (self.told.sums[stop - 1] - self.told.sums[start - 1]).T
             found[f"clicks_{k}"], found[f"watch_{k}"] = total / np.clip(known, 1.0, k)
+        found["click_rate"] = _ratio(found["clicks_30"], found["pages_30"])
+        today = _ratio(found["clicks_1"], found["pages_1"])
+        found["click_gain"] = np.where(found["pages_1"] > 0, today - found["click_rate"], 0)
         found["trend"] = 2 * (found["days_7"] - found["days_14"])
         return found
 
@@ -232,13 +236,11 @@ class VisitLog:
         stop = self.told.stops(row, now)
         start = np.minimum(self.told.stops(row, begun), stop)
         clicks = self.told.sums[stop - 1, 0] - self.told.sums[start - 1, 0]
-        sessions = known["sessions_30"]
-        usual = np.divide(known["pages_30"], sessions, np.zeros(len(row)), where=sessions > 0)
         return {
             "session_pages": _counts(self.pages, row, now, begun),
             "session_clicks": np.where(none, 0, clicks),
             "session_min": np.where(none, 0, np.log1p((now - begun) / 60_000)),
-            "session_usual": usual,
+            "session_usual": _ratio(known["pages_30"], known["sessions_30"]),
         }
 
 
@@ -271,9 +273,14 @@ def _counts(
     return np.asarray(np.maximum(stop - events.stops(row, np.asarray(start_ms)), 0))
 
 
+def _ratio(a: Array, b: Array) -> Array:
+    """a / b, 0 where b is 0."""
+    return np.asarray(np.divide(a, b, np.zeros(len(b)), where=b > 0))
+
+
 def _last(events: Timeline, row: Array, now: Array) -> Array:
     """(n,) time of the last event before ``now``, -1 = none."""
-    return np.asarray(events.when[events.stops(row, now) - 1] - row * (1 << 40))
+    return np.asarray(events.when[events.stops(row, now) - 1] - row * SPAN)
 
 
 def _between(upto: Array, hour: Array) -> Array:

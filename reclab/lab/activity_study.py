@@ -5,13 +5,15 @@ prediction of who will, on held-out days.
 
 New items ask for the users nearest to their tags: among all registered users, or among those in
 the pool of a predictor. Pools of one size compare predictors; the paper prints no size. Every day
-is predicted by models that learned from the days before it. The hidden activity of the world's
-users is what no log can beat by much: it bounds what is to be had.
+is predicted by models that learned from the days before it. The world's own
+probability that a user comes (its hidden activity and the satisfaction of the days before) is the
+ceiling: nobody can know more.
 
 Reference: Chen et al. 2025 (DualRec): next-day hit rate 49 -> 82 %.
 Simplified: matched by interests alone; the two-tower's matches are the creator side's own.
 """
 
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -22,14 +24,15 @@ from reclab.core.clock import DAY_MS, HOUR_MS
 from reclab.core.errors import DataError, check_float, check_int
 from reclab.core.metrics import auc, ece, mean_and_spread, reliability
 from reclab.core.types import Array
-from reclab.dualrec.activity import AGAIN, Activity, ActivityConfig
+from reclab.dualrec.activity import AGAIN, AGAIN_MS, Activity, ActivityConfig
 from reclab.dualrec.visit_log import FEATURES, VisitLog
 from reclab.lab.kept import kept
 from reclab.lab.lab import Lab, Progress, progress_bar
+from reclab.world.behaviour import first_habit, p_return
 
 NAMES = {DAY_MS: "day", HOUR_MS: "hour", AGAIN: "session"}
 TAG_WEIGHTS = np.array([1.0, 0.5, 0.3])
-PROBABILITIES = ("trees", "logistic")
+PROBABILITIES = ("trees", "logistic", "ceiling")
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ def kept_activity(
         with progress_bar("who will come", progress) as say:
             return study(lab, config, say)
 
-    return kept(lab, f"activity_{config.days}_{config.items}", ActivityRow, compute)
+    kind = f"activity_{zlib.crc32(repr(config).encode()):08x}"
+    return kept(lab, kind, ActivityRow, compute)
 
 
 def study(
@@ -107,10 +111,11 @@ def study(
     """The rows, computed now. Raises ``DataError`` for logs of too few days."""
     config, say = config or ActivityStudyConfig(), say or (lambda fraction, text: None)
     log = VisitLog.build(lab.logs)
+    truth = own_chance(lab) if lab.has_truth else None
     end = int(lab.logs.interactions["time_ms"].max()) // DAY_MS + 1
     first = end - config.days
-    if first < log.start_ms // DAY_MS + 4:
-        raise DataError(f"the activity study needs {config.days + 4} days of log, got "
+    if first < log.start_ms // DAY_MS + 5:
+        raise DataError(f"the activity study needs {config.days + 5} days of log, got "
                         f"{end - log.start_ms // DAY_MS}")  # fmt: skip
     days: list[dict[str, dict[str, Array]]] = []
     for day in range(first, end):
@@ -118,7 +123,7 @@ def study(
         activity = Activity(log, config.activity).fit(day * DAY_MS)
         days.append({})
         for horizon in (*config.activity.horizons_ms, AGAIN):
-            asked = list(_moments(lab, log, config, day, horizon))
+            asked = list(_moments(lab, log, truth, config, day, horizon))
             scores = _scores(activity, asked, horizon, day * DAY_MS)
             days[-1] |= _rows(asked, scores, config, horizon)
     return {name: _over_days([day[name] for day in days]) for name in days[0]}
@@ -128,26 +133,56 @@ def study(
 
 
 def _moments(
-    lab: Lab, log: VisitLog, config: ActivityStudyConfig, day: int, horizon: int
+    lab: Lab,
+    log: VisitLog,
+    truth: Array | None,
+    config: ActivityStudyConfig,
+    day: int,
+    horizon: int,
 ) -> Iterator[Moment]:
     """Midnight for the day, some hours for the hour, every page for the session."""
     begin = day * DAY_MS
     if horizon == AGAIN:
         row, when = log.moments(begin, begin + DAY_MS - HOUR_MS)  # the log's end cuts sessions
         yield Moment(
-            row, when, log.asks_again(row, when), log.features(row, when, AGAIN), None, None
+            row,
+            when,
+            log.asks_again(row, when, AGAIN_MS),
+            log.features(row, when, AGAIN),
+            None,
+            None,
         )
         return
     for hour in (0,) if horizon >= DAY_MS else config.hours:
         t = begin + hour * HOUR_MS
         row = np.flatnonzero(log.registered(np.arange(len(log)), t))
-        truth = None
-        if lab.has_truth and horizon == DAY_MS:
-            truth = lab.world.truth.activity[row]
         x = log.features(row, t, horizon)
         came = log.came(row, t, t + horizon)
         when = np.full(len(row), t)
-        yield Moment(row, when, came, x, _nearness(lab, log.user_ids[row], t, config), truth)
+        own = truth[day][row] if truth is not None and horizon == DAY_MS else None
+        yield Moment(row, when, came, x, _nearness(lab, log.user_ids[row], t, config), own)
+
+
+def own_chance(lab: Lab) -> Array:
+    """(days, n_users) the world's own probability that each user comes on each day: the nights
+    lived again from the truth and the long views. Not of a user's first day, which is certain."""
+    truth, world, shown = lab.world.truth, lab.world.config, lab.logs.interactions
+    c, n = world.behaviour, len(truth.activity)
+    row = np.searchsorted(np.unique(lab.logs.users["user_id"]), shown["user_id"])
+    cell = shown["time_ms"] // DAY_MS * n + row
+    habit = first_habit(c, truth.click_bias.astype(float), world.users.click_bias)
+    shape, satisfaction = (world.days, n), habit.copy()
+    count = np.bincount(cell, minlength=world.days * n)[: world.days * n].reshape(shape)
+    liked = np.bincount(cell, shown["is_long_view"], world.days * n)[: world.days * n]
+    found = np.zeros(shape)
+    for day, (k, good) in enumerate(zip(count, liked.reshape(shape), strict=True)):
+        found[day] = p_return(c, truth.activity, satisfaction, habit)
+        came, rate = k > 0, good / np.maximum(k, 1)
+        satisfaction = np.where(
+            came, 0.5 * rate + 0.5 * habit, satisfaction + 0.3 * (habit - satisfaction)
+        )
+        habit = np.where(came, habit + (1 - c.habit_memory) * (rate - habit), habit)
+    return found
 
 
 def _nearness(lab: Lab, user_ids: Array, t: int, config: ActivityStudyConfig) -> Array:
@@ -185,7 +220,7 @@ def _scores(
             mine["last visit"] = -m.x[:, column["since_page"]]
             mine["days of 14"] = m.x[:, column["days_14"]]
         if m.truth is not None:
-            mine["hidden activity"] = m.truth
+            mine["ceiling"] = m.truth
         for name, score in mine.items():
             found.setdefault(name, []).append(np.asarray(score, np.float64))
     return found
