@@ -3,7 +3,8 @@
     days_k(u, t) = days of u whose first page lies in [t - k days, t)  /  days that u was known of k
 
 The same for pages, sessions, clicks and watched time; besides: time since the last page, the streak
-of days, the trend of a week, the habit of the coming hours, and the session so far. All is read
+of days, the trend of a week, the habit of the coming hours, whether the last day was liked more
+than usual (``gain``, by the share of long plays), and the session so far. All is read
 strictly before t: a page counts once it was asked for, a click once its report has arrived. What a
 page has shown is left out, for it tells where the user left. Rates by known days let a model that
 learned when the log was young answer when it is old.
@@ -25,9 +26,11 @@ WINDOWS = (1, 3, 7, 14, 30)
 """days that counters look back"""
 CLICK, WATCH = 0, 1
 """kinds of a report (``core.tables.FEEDBACK``)"""
+LONG_SEC = 18.0
+"""seconds from which a play counts as liked, whatever the item"""
 FEATURES = (
     *(f"{what}_{k}" for what in ("days", "pages", "sessions") for k in WINDOWS),
-    "clicks_7", "clicks_30", "click_rate", "click_gain", "watch_7", "watch_30",
+    "clicks_7", "clicks_30", "liked", "gain", "watch_7", "watch_30",
     "since_page", "streak", "trend", "known_days", "hour", "coming_hours",
     "session_pages", "session_clicks", "session_min", "session_usual",
 )  # fmt: skip
@@ -42,7 +45,7 @@ class VisitLog:
         n = len(user_ids)
         self._users, self.start_ms = RowLookup(user_ids, "user_id"), start_ms
         self.new = np.ones(n, bool) if new is None else np.asarray(new, bool)
-        self.pages, self.told = Timeline(n), Timeline(n, 2)
+        self.pages, self.told = Timeline(n), Timeline(n, 4)
         self.days, self.sessions = Timeline(n), Timeline(n, 24)
         self._last_ms, self._last_session = np.full(n, -1), np.full(n, -1)
         self._streak = np.zeros(n, np.int64)
@@ -95,12 +98,13 @@ class VisitLog:
         self._last_ms[row[last]], self._last_session[row[last]] = when[last], session[last]
 
     def report(self, reports: Table) -> None:
-        """Add reports (``core.tables.FEEDBACK``), in any order: clicks and watched minutes."""
+        """Add reports (``core.tables.FEEDBACK``), in any order: clicks, plays, their length."""
         row, when, kind, value = self._known(reports, "report_ms", "kind", "value")
-        minutes = np.where(kind == WATCH, value, 0.0) / 60
         chosen = (kind == CLICK) | (kind == WATCH)
-        values = [(kind == CLICK).astype(float)[chosen], minutes[chosen]]
-        self.told.append(row[chosen], when[chosen], None, values)
+        row, when, value, watch = row[chosen], when[chosen], value[chosen], kind[chosen] == WATCH
+        values = [~watch, np.where(watch, value, 0.0) / 60, watch, watch & (value >= LONG_SEC)]
+        values = [column.astype(float) for column in values]
+        self.told.append(row, when, None, values)
 
     def _known(self, events: Table, time: str, *names: str) -> list[Array]:
         """User rows, times and the named columns of the events whose user is known."""
@@ -199,14 +203,13 @@ class VisitLog:
             for k in WINDOWS:
                 count = _counts(getattr(self, name), row, now, now - k * DAY_MS)
                 found[f"{name}_{k}"] = count / np.clip(known, 1.0, k)
-        stop = self.told.stops(row, now)
-        for k in (1, 7, 30):
-            start = np.minimum(self.told.stops(row, now - k * DAY_MS), stop)
-            total = (self.told.sums[stop - 1] - self.told.sums[start - 1]).T
-            found[f"clicks_{k}"], found[f"watch_{k}"] = total / np.clip(known, 1.0, k)
-        found["click_rate"] = _ratio(found["clicks_30"], found["pages_30"])
-        today = _ratio(found["clicks_1"], found["pages_1"])
-        found["click_gain"] = np.where(found["pages_1"] > 0, today - found["click_rate"], 0)
+        for k in (7, 30):
+            total = _sums(self.told, row, now, now - k * DAY_MS)
+            found[f"clicks_{k}"], found[f"watch_{k}"] = total[:2] / np.clip(known, 1.0, k)
+        found["liked"] = _ratio(total[3], total[2])
+        day = _last(self.days, row, now) // DAY_MS * DAY_MS
+        today = _sums(self.told, row, now, day)
+        found["gain"] = np.where(today[2] > 0, _ratio(today[3], today[2]) - found["liked"], 0)
         found["trend"] = 2 * (found["days_7"] - found["days_14"])
         return found
 
@@ -215,10 +218,9 @@ class VisitLog:
         sessions that began in the hours to come."""
         last = _last(self.pages, row, now)
         away = np.where(last < 0, 30 * DAY_MS, np.minimum(now - last, 30 * DAY_MS))
-        day, stop = _last(self.days, row, now) // DAY_MS, self.days.stops(row, now)
+        day = _last(self.days, row, now) // DAY_MS
         alive = (day >= 0) & (now // DAY_MS - day <= 1)
-        stop, start = (self.sessions.stops(row, t) for t in (now, now - 30 * DAY_MS))
-        begun = self.sessions.sums[stop - 1] - self.sessions.sums[np.minimum(start, stop) - 1]
+        begun = _sums(self.sessions, row, now, now - 30 * DAY_MS).T
         upto = np.concatenate([np.zeros((len(row), 1)), np.cumsum(np.c_[begun, begun], 1)], 1)
         hour, width = now % DAY_MS / HOUR_MS, min(horizon_ms / HOUR_MS, 24.0)
         coming = _between(upto, hour + width) - _between(upto, hour)
@@ -233,9 +235,7 @@ class VisitLog:
         """The last session so far, over or not, and how many pages one usually has."""
         begun = np.maximum(_last(self.sessions, row, now), 0)
         none = _last(self.sessions, row, now) < 0
-        stop = self.told.stops(row, now)
-        start = np.minimum(self.told.stops(row, begun), stop)
-        clicks = self.told.sums[stop - 1, 0] - self.told.sums[start - 1, 0]
+        clicks = _sums(self.told, row, now, begun)[0]
         return {
             "session_pages": _counts(self.pages, row, now, begun),
             "session_clicks": np.where(none, 0, clicks),
@@ -271,6 +271,13 @@ def _counts(
     if start_ms is None:
         return np.asarray(stop - events.starts[row])
     return np.asarray(np.maximum(stop - events.stops(row, np.asarray(start_ms)), 0))
+
+
+def _sums(events: Timeline, row: Array, end_ms: Array, start_ms: Array) -> Array:
+    """(width, n) sums over the events of ``start_ms <= t < end_ms``."""
+    stop = events.stops(row, end_ms)
+    start = np.minimum(events.stops(row, start_ms), stop)
+    return np.asarray((events.sums[stop - 1] - events.sums[start - 1]).T)
 
 
 def _ratio(a: Array, b: Array) -> Array:

@@ -47,7 +47,7 @@ class ActivityStudyConfig:
     """new items that ask for users at each moment (1-1000)"""
     users_per_item: int = 200
     """at most, and at most a tenth of the users"""
-    shares: tuple[float, ...] = (0.5, 0.25)
+    shares: tuple[float, ...] = (0.5, 0.25, 0.1)
     """sizes of the pools, as shares of the registered users"""
     activity: ActivityConfig = field(default_factory=ActivityConfig)
 
@@ -81,13 +81,13 @@ class ActivityRow:
 @dataclass(frozen=True)
 class Moment:
     """A question to all registered users: who came after it (n,), the features (n, f) known
-    before, and how near each is to each new item (n, m); ``truth`` (n,) or None."""
+    before; for each new item the users from near to far (m, n); ``truth`` (n,) or None."""
 
     user_row: Array
     time_ms: Array
     came: Array
     x: Array
-    nearness: Array | None
+    nearest: Array | None
     truth: Array | None
 
 
@@ -160,7 +160,7 @@ def _moments(
         came = log.came(row, t, t + horizon)
         when = np.full(len(row), t)
         own = truth[day][row] if truth is not None and horizon == DAY_MS else None
-        yield Moment(row, when, came, x, _nearness(lab, log.user_ids[row], t, config), own)
+        yield Moment(row, when, came, x, _nearest(lab, log.user_ids[row], t, config), own)
 
 
 def own_chance(lab: Lab) -> Array:
@@ -185,8 +185,9 @@ def own_chance(lab: Lab) -> Array:
     return found
 
 
-def _nearness(lab: Lab, user_ids: Array, t: int, config: ActivityStudyConfig) -> Array:
-    """(n, m) interests of the users in the tags of items posted in the day before ``t``."""
+def _nearest(lab: Lab, user_ids: Array, t: int, config: ActivityStudyConfig) -> Array:
+    """(m, n) the users from near to far of items posted in the day before ``t``, by how much of
+    their interests lies in the tags."""
     users, items = lab.trained.parts.users, lab.logs.items
     posted = items["publish_ms"] if "publish_ms" in items else np.zeros(len(items), np.int64)
     new = np.flatnonzero((posted < t) & (posted >= t - DAY_MS))
@@ -198,7 +199,8 @@ def _nearness(lab: Lab, user_ids: Array, t: int, config: ActivityStudyConfig) ->
     weights = np.zeros((len(new), interest.shape[1] + 1))
     each = np.broadcast_to(np.arange(len(new))[:, None], tags.shape)
     np.add.at(weights, (each, tags), np.broadcast_to(TAG_WEIGHTS[: tags.shape[1]], tags.shape))
-    return np.asarray(interest @ weights[:, :-1].T)  # tag -1 (none) fell into the last column
+    near = weights[:, :-1] @ interest.T  # tag -1 (none) fell into the last column
+    return np.argsort(-near, axis=1, kind="stable")
 
 
 # ---- who answers ---------------------------------------------------------------------------
@@ -282,12 +284,12 @@ def _pool(asked: list[Moment], pools: list[Array], c: ActivityStudyConfig) -> di
 
 def _matched(moment: Moment, pool: Array, c: ActivityStudyConfig) -> float:
     """Share of matches whose user came: the nearest users in the pool of every new item."""
-    if moment.nearness is None or not pool.any():
+    if moment.nearest is None or not pool.any():
         return float("nan")
-    near, came = moment.nearness[pool], moment.came[pool]
-    n = max(1, min(c.users_per_item, len(moment.came) // 10, len(near)))
-    nearest = np.argpartition(-near, n - 1, axis=0)[:n]
-    return float(came[nearest].mean())
+    n = max(1, min(c.users_per_item, len(pool) // 10, int(pool.sum())))
+    mine = pool[moment.nearest]
+    chosen = moment.nearest[mine & (np.cumsum(mine, axis=1) <= n)]
+    return float(moment.came[chosen].mean())
 
 
 def _over_days(days: list[dict[str, Array]]) -> ActivityRow:

@@ -44,6 +44,11 @@ def by_hand(lab: Lab, log: VisitLog, user: int, t: int, horizon: int) -> dict[st
         many = min(max(known, 1), k)
         found[f"clicks_{k}"] = (clicks >= t - k * DAY_MS).sum() / many
         found[f"watch_{k}"] = value[watch >= t - k * DAY_MS].sum() / 60 / many
+    found["liked"] = (value[watch >= t - 30 * DAY_MS] >= 18).sum() / max(
+        1, (watch >= t - 30 * DAY_MS).sum()
+    )
+    today = value[watch >= (days[-1] // DAY_MS * DAY_MS if days else t)]
+    found["gain"] = (today >= 18).mean() - found["liked"] if len(today) else 0
     found["since_page"] = np.log1p((t - times[-1] if times else 30 * DAY_MS) / HOUR_MS)
     came = {w // DAY_MS for w in times}
     day = t // DAY_MS if t // DAY_MS in came else t // DAY_MS - 1
