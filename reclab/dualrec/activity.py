@@ -44,13 +44,13 @@ class ActivityConfig:
     """moments of each day and user: midnight, the rest drawn (1-24)"""
     most_rows: int = 40_000
     """rows that one model learns from at most (1000-10 million)"""
-    trees: int = 50
+    trees: int = 80
     """(10-1000)"""
-    leaves: int = 15
+    leaves: int = 6
     """of a tree (2-255)"""
     rate: float = 0.08
     """learning rate (.01-.5)"""
-    least: int = 60
+    least: int = 200
     """rows of a leaf (1-1000)"""
     weekday: bool = False
     """whether the day of the week is a feature: needs weeks of log, and a world that has weeks"""
@@ -64,10 +64,10 @@ class ActivityConfig:
         check_int("ActivityConfig.days", self.days, 1, 30, "10")
         check_int("ActivityConfig.moments", self.moments, 1, 24, "2")
         check_int("ActivityConfig.most_rows", self.most_rows, 1000, 10_000_000, "40000")
-        check_int("ActivityConfig.trees", self.trees, 1, 1000, "50")
-        check_int("ActivityConfig.leaves", self.leaves, 2, 255, "15")
+        check_int("ActivityConfig.trees", self.trees, 1, 1000, "80")
+        check_int("ActivityConfig.leaves", self.leaves, 2, 255, "6")
         check_float("ActivityConfig.rate", self.rate, 0.001, 1.0, "0.08")
-        check_int("ActivityConfig.least", self.least, 1, 100_000, "60")
+        check_int("ActivityConfig.least", self.least, 1, 100_000, "200")
 
 
 @dataclass(frozen=True)
