@@ -200,9 +200,11 @@ class VisitLog:
         known = np.clip((now - since) / DAY_MS, 0.0, None)
         found: dict[str, Array] = {"known_days": np.minimum(known, 30.0)}
         for name in ("days", "pages", "sessions"):
+            events: Timeline = getattr(self, name)
+            stop = events.stops(row, now)
             for k in WINDOWS:
-                count = _counts(getattr(self, name), row, now, now - k * DAY_MS)
-                found[f"{name}_{k}"] = count / np.clip(known, 1.0, k)
+                start = np.minimum(events.stops(row, now - k * DAY_MS), stop)
+                found[f"{name}_{k}"] = (stop - start) / np.clip(known, 1.0, k)
         for k in (7, 30):
             total = _sums(self.told, row, now, now - k * DAY_MS)
             found[f"clicks_{k}"], found[f"watch_{k}"] = total[:2] / np.clip(known, 1.0, k)

@@ -14,8 +14,9 @@ Simplified: matched by interests alone; the two-tower's matches are the creator 
 """
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -117,7 +118,7 @@ def study(
     if first < log.start_ms // DAY_MS + 5:
         raise DataError(f"the activity study needs {config.days + 5} days of log, got "
                         f"{end - log.start_ms // DAY_MS}")  # fmt: skip
-    days: list[dict[str, dict[str, Array]]] = []
+    days: list[dict[str, dict[str, Any]]] = []
     for day in range(first, end):
         say((day - first) / config.days, f"day {day}")
         activity = Activity(log, config.activity).fit(day * DAY_MS)
@@ -228,7 +229,7 @@ def _scores(
     return found
 
 
-def _logistic(activity: Activity, until_ms: int, horizon: int):  # type: ignore[no-untyped-def]
+def _logistic(activity: Activity, until_ms: int, horizon: int) -> Callable[[Array], Array]:
     """Logistic regression on the same rows and features, standardised."""
     from sklearn.linear_model import LogisticRegression
 
@@ -236,7 +237,7 @@ def _logistic(activity: Activity, until_ms: int, horizon: int):  # type: ignore[
     x = activity.log.features(learned.user_row, learned.time_ms, horizon)
     mean, deviation = x.mean(0), x.std(0) + 1e-6
     model = LogisticRegression(max_iter=300).fit((x - mean) / deviation, learned.came)
-    return lambda x: model.predict_proba((x - mean) / deviation)[:, 1]
+    return lambda x: np.asarray(model.predict_proba((x - mean) / deviation)[:, 1])
 
 
 # ---- what came of it -----------------------------------------------------------------------
@@ -244,7 +245,7 @@ def _logistic(activity: Activity, until_ms: int, horizon: int):  # type: ignore[
 
 def _rows(
     asked: list[Moment], scores: Mapping[str, list[Array]], c: ActivityStudyConfig, horizon: int
-) -> dict[str, dict[str, Array]]:
+) -> dict[str, dict[str, Any]]:
     """Name -> the numbers of one day."""
     came = np.concatenate([m.came for m in asked])
     title, none = NAMES.get(horizon, f"{horizon / HOUR_MS:g} h"), np.zeros(0)
@@ -292,7 +293,7 @@ def _matched(moment: Moment, pool: Array, c: ActivityStudyConfig) -> float:
     return float(moment.came[chosen].mean())
 
 
-def _over_days(days: list[dict[str, Array]]) -> ActivityRow:
+def _over_days(days: list[dict[str, Any]]) -> ActivityRow:
     values = {name: np.array([day[name] for day in days])
               for name in ("share", "hit", "matched", "covers", "auc", "ece")}  # fmt: skip
     said, label = (np.concatenate([day[name] for day in days]) for name in ("said", "label"))
@@ -306,7 +307,7 @@ def _over_days(days: list[dict[str, Array]]) -> ActivityRow:
 def table(rows: Mapping[str, ActivityRow]) -> str:
     """The rows as text, mean and half range over the days."""
     head = ("horizon", "predictor", "pool", "share", "hit", "matched", "covers", "AUC", "ECE")
-    lines = [head]
+    lines: list[tuple[str, ...]] = [head]
     for name, row in rows.items():
         columns = (row.share, row.hit, row.matched, row.covers, row.auc, row.ece)
         lines.append((*name.split("/"), *(_text(values) for values in columns)))

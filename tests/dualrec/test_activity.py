@@ -16,6 +16,7 @@ from reclab.dualrec.visit_log import FEATURES, VisitLog
 from reclab.lab import Lab
 
 UNTIL = 12 * DAY_MS
+SMALL = ActivityConfig(trees=30, most_rows=5000)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def log(lab: Lab) -> VisitLog:
 
 @pytest.fixture(scope="module")
 def activity(log: VisitLog) -> Activity:
-    return Activity(log).fit(UNTIL)
+    return Activity(log, SMALL).fit(UNTIL)
 
 
 def people(n: int, days: int, seed: int = 1) -> tuple[VisitLog, np.ndarray]:
@@ -56,8 +57,8 @@ def test_trees_as_arrays_say_what_scikit_learn_says():
 
 
 def test_probabilities_are_as_large_as_what_they_predict():
-    log, p = people(3000, 24)
-    made = Activity(log, ActivityConfig(horizons_ms=(DAY_MS,)))
+    log, p = people(3000, 23)
+    made = Activity(log, ActivityConfig(horizons_ms=(DAY_MS,), days=6))
     rows = made.questions(22 * DAY_MS, DAY_MS)
     made.models[DAY_MS] = made._model(*rows, DAY_MS)
     everyone = np.arange(len(log))
@@ -81,7 +82,7 @@ def test_answers_of_training_calibration_and_test_lie_apart(activity: Activity):
 
 
 def test_a_model_knows_nothing_of_what_comes_after(lab: Lab, activity: Activity):
-    past = Activity(VisitLog.build(lab.logs.between(0, UNTIL))).fit(UNTIL)
+    past = Activity(VisitLog.build(lab.logs.between(0, UNTIL)), SMALL).fit(UNTIL)
     everyone = np.arange(len(past.log))
     for horizon in past.config.horizons_ms:
         p, q = (a.predict(everyone, UNTIL, horizon) for a in (past, activity))

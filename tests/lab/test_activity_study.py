@@ -6,6 +6,7 @@ import pytest
 from reclab.core.clock import DAY_MS
 from reclab.core.errors import DataError
 from reclab.core.metrics import reliability
+from reclab.dualrec.activity import ActivityConfig
 from reclab.lab import Lab
 from reclab.lab.activity_study import (
     ActivityRow,
@@ -19,7 +20,8 @@ from reclab.lab.activity_study import (
 
 @pytest.fixture(scope="module")
 def rows(lab: Lab) -> dict[str, ActivityRow]:
-    return kept_activity(lab, progress=False)
+    small = ActivityConfig(trees=40, most_rows=5000)
+    return kept_activity(lab, ActivityStudyConfig(items=20, activity=small), progress=False)
 
 
 def test_the_ceiling_is_the_chance_that_the_world_drew_with(lab: Lab):
