@@ -26,6 +26,8 @@ WINDOWS = (1, 3, 7, 14, 30)
 """days that counters look back"""
 CLICK, WATCH = 0, 1
 """kinds of a report (``core.tables.FEEDBACK``)"""
+CHUNK = 1 << 16
+"""questions answered at once: bounds the temporaries of a read of millions"""
 LONG_SEC = 18.0
 """seconds from which a play counts as liked, whatever the item"""
 FEATURES = (
@@ -187,6 +189,10 @@ class VisitLog:
         """(n, len(FEATURES) + weekday) float32, of what was known before ``time_ms``."""
         row = self.check(user_row)
         now = np.broadcast_to(np.asarray(time_ms, np.int64), row.shape)
+        if len(row) > CHUNK:
+            cuts = [slice(i, i + CHUNK) for i in range(0, len(row), CHUNK)]
+            parts = [self.features(row[cut], now[cut], horizon_ms, weekday) for cut in cuts]
+            return np.concatenate(parts)
         columns = self._rates(row, now) | self._habits(row, now, horizon_ms)
         columns |= self._session(row, now, columns)
         names = (*FEATURES, "weekday") if weekday else FEATURES

@@ -149,7 +149,7 @@ def _moments(
             row,
             when,
             log.asks_again(row, when, AGAIN_MS),
-            log.features(row, when, AGAIN),
+            log.features(row, when, AGAIN, config.activity.weekday),
             None,
             None,
         )
@@ -157,7 +157,7 @@ def _moments(
     for hour in (0,) if horizon >= DAY_MS else config.hours:
         t = begin + hour * HOUR_MS
         row = np.flatnonzero(log.registered(np.arange(len(log)), t))
-        x = log.features(row, t, horizon)
+        x = log.features(row, t, horizon, config.activity.weekday)
         came = log.came(row, t, t + horizon)
         when = np.full(len(row), t)
         own = truth[day][row] if truth is not None and horizon == DAY_MS else None
@@ -234,7 +234,8 @@ def _logistic(activity: Activity, until_ms: int, horizon: int) -> Callable[[Arra
     from sklearn.linear_model import LogisticRegression
 
     learned, _ = activity.questions(until_ms, horizon)
-    x = activity.log.features(learned.user_row, learned.time_ms, horizon)
+    weekday = activity.config.weekday
+    x = activity.log.features(learned.user_row, learned.time_ms, horizon, weekday)
     mean, deviation = x.mean(0), x.std(0) + 1e-6
     model = LogisticRegression(max_iter=300).fit((x - mean) / deviation, learned.came)
     return lambda x: np.asarray(model.predict_proba((x - mean) / deviation)[:, 1])

@@ -6,6 +6,7 @@ import pytest
 from reclab.core.clock import DAY_MS, HOUR_MS
 from reclab.core.errors import DataError
 from reclab.core.tables import Logs, Table
+from reclab.dualrec import visit_log
 from reclab.dualrec.visit_log import FEATURES, WINDOWS, VisitLog, pages_of
 from reclab.lab import Lab
 
@@ -104,6 +105,14 @@ def test_pages_that_stream_in_give_what_a_build_of_all_gives(lab: Lab, log: Visi
     row, when = log.moments(11 * DAY_MS, 13 * DAY_MS)
     assert (streamed.features(row, when, HOUR_MS) == log.features(row, when, HOUR_MS)).all()
     assert (streamed.asks_again(row, when, HOUR_MS) == log.asks_again(row, when, HOUR_MS)).all()
+
+
+def test_many_questions_are_answered_as_few_are(log: VisitLog, monkeypatch: pytest.MonkeyPatch):
+    row, when = log.moments(10 * DAY_MS, 11 * DAY_MS)
+    whole = log.features(row, when, HOUR_MS, weekday=True)
+    assert whole.shape == (len(row), len(FEATURES) + 1) and (whole[:, -1] == 3).all()
+    monkeypatch.setattr(visit_log, "CHUNK", 100)
+    assert (log.features(row, when, HOUR_MS, weekday=True) == whole).all()
 
 
 def test_the_next_page_is_of_the_session_or_not(lab: Lab, log: VisitLog):
