@@ -53,6 +53,7 @@ evening, value_study  what lesson 04 turns and reads: machines, policies and a s
           a request gains
 served    the service of lesson 03 over this lab: ladder, cache, pools (serving_drill.py: what is
           down; serving_load.py: overload; rung_values.py: rungs measured; serving_day.py: a day)
+activity_study  who will come: hit rates without and with a prediction, beside what could be known
 doctor    is everything installed and answering?
 """
 
