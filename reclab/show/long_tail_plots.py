@@ -65,14 +65,14 @@ def figure_2_9(found: Popularity) -> Plot:
     )
     some = found.clicks > 0
     x = found.clicks[some]
-    for place, (name, y) in enumerate({"the day after": found.after, "the days themselves": found.before}
-                                      .items()):  # fmt: skip
+    exposures = {"the day after": found.after, "the days themselves": found.before}
+    for place, (name, y) in enumerate(exposures.items()):
         fig.add_trace(line(x, y[some], name, place).update(mode="lines+markers"), row=1, col=1)
     if some.any():
         straight = line(x, x / x[0] * found.after[some][0], "in proportion", 7)
         fig.add_trace(straight.update(line_width=1), row=1, col=1)
-    fig.update_xaxes(type="log", row=1, col=1)
-    fig.update_yaxes(type="log", row=1, col=1)
+    fig.update_xaxes(type="log", dtick=1, row=1, col=1)
+    fig.update_yaxes(type="log", dtick=1, row=1, col=1)
     names = [f"{c:,.0f}+" if c else "0" for c in found.clicks]
     for place, (name, y) in enumerate(
         {"of all items": found.share_items, "of all exposure": found.share_exposure}.items(),
@@ -92,12 +92,12 @@ def lorenz_curves(exposures: Mapping[str, Array], baseline: Array | None = None)
     fig = figure(x=label("share_of_items"), y=label("share_of_exposure"), height=380)
     told = []
     for place, (name, x) in enumerate(exposures.items()):
-        items, held = lorenz(x)
+        items, held = lorenz(x, 201)
         drawn = line(items, held, name, place)
         fig.add_trace(drawn.update(name=f"{label(name)} ({gini(x):.3f})"))
         told.append(f"{name}: Gini {gini(x):.3f}")
     if baseline is not None:
-        items, held = lorenz(baseline)
+        items, held = lorenz(baseline, 201)
         fig.add_trace(_grey(items, held, f"{label('baseline')} ({gini(baseline):.3f})"))
         told.append(f"baseline: Gini {gini(baseline):.3f}")
     fig.add_trace(_grey([0, 1], [0, 1], label("equal")).update(line_dash="solid", line_width=1))
@@ -124,7 +124,8 @@ def by_day(runs: Mapping[str, Array], y: str, baseline: str = "") -> Plot:
         rows = np.atleast_2d(np.asarray(values, np.float64))
         mean, days = rows.mean(0), np.arange(rows.shape[1])
         if len(rows) > 1:
-            fig.add_trace(_band(days, rows.min(0), rows.max(0), PALETTE[place % 8]))
+            colour = PALETTE[7 if name == baseline else place % 8]
+            fig.add_trace(_band(days, rows.min(0), rows.max(0), colour))
         drawn = (
             _grey(days, mean, label(name)) if name == baseline else line(days, mean, name, place)
         )
@@ -136,7 +137,7 @@ def by_day(runs: Mapping[str, Array], y: str, baseline: str = "") -> Plot:
 
 def active_creators(runs: Mapping[str, Array], baseline: str = "") -> Plot:
     """Creators who post, by day, for each run (days,) or (seeds, days)."""
-    return by_day(runs, "creators who post", baseline).update_yaxes(rangemode="tozero")
+    return by_day(runs, "creators who post", baseline)
 
 
 def reach(found: Mapping[str, Reach], baseline: str = "") -> Plot:
