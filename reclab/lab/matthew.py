@@ -92,10 +92,10 @@ def _pair(then: Array, now: Array, there: Array, top: float) -> tuple[float, flo
 
 @dataclass(frozen=True)
 class Answer:
-    """Creators in groups by what they gained in a week. ``gained``: exposure share over catalogue
-    share, the group's; ``posts``: posts of the next week over the habit, 1 = the mean of all;
-    ``error``: one standard error of it (Poisson); ``n`` creator-weeks. ``slope``: of ln posts on ln
-    gained, by groups: the elasticity."""
+    """Creators in groups by what they gained in a week. ``gained``: exposure share over share of
+    the items from before the log, the group's; ``posts``: posts of the next week over the habit,
+    1 = the mean of all; ``error``: one standard error of it, of the posts alone (Poisson); ``n``
+    creator-weeks. ``slope``: of ln posts on ln gained, by groups: the elasticity."""
 
     gained: Array
     posts: Array
@@ -113,27 +113,25 @@ class Answer:
         return aligned([heads, *rows])
 
 
-def creators_answer(exposed: Exposed, groups: int = 5) -> Answer:
-    """Do those who were seen last week post more this week? Groups of equal size within a week."""
+def creators_answer(exposed: Exposed, groups: int = 5, seed: int = 0) -> Answer:
+    """Do those who were seen last week post more this week? Groups of equal size within a week.
+
+    The group is chosen by one random half of a creator's old items, the habit read from the other:
+    with one count in both places, whoever had few by chance would seem well seen and eager."""
     check_int("groups", groups, 2, 100, "5")
-    shown = exposed.of_creators(exposed.by_day())
-    posted, habit = posts_by_day(exposed), _habit(exposed)
+    shown, posted = exposed.of_creators(exposed.by_day()), posts_by_day(exposed)
+    first, habit = _habit(exposed, seed)
+    known = np.flatnonzero(first > 0)
     totals = np.zeros((5, groups))
     for start in range(0, exposed.days - 2 * WEEK + 1, WEEK):
-        old = np.bincount(
-            exposed.creator[exposed.publish_ms < start * DAY_MS], minlength=exposed.n_creators
-        )
         exposure = shown[start : start + WEEK].sum(0)
-        known = np.flatnonzero((habit > 0) & (old > 0))
-        gained = exposure[known] / old[known]
-        order = known[np.argsort(gained, kind="stable")]
         after = posted[start + WEEK : start + 2 * WEEK].sum(0)
-        scale = after[known].sum() / habit[known].sum()
+        scale = after[known].sum() / max(1, habit[known].sum())
+        order = known[np.argsort(exposure[known] / first[known], kind="stable")]
         for g, rows in enumerate(np.array_split(order, groups)):
-            share = exposure[rows].sum() / exposure[known].sum()
-            fair = old[rows].sum() / old[known].sum()
-            expected = habit[rows].sum() * scale
-            totals[:, g] += share, fair, after[rows].sum(), expected, len(rows)
+            share = exposure[rows].sum() / max(1, exposure[known].sum())
+            fair = habit[rows].sum() / max(1, habit[known].sum())
+            totals[:, g] += share, fair, after[rows].sum(), habit[rows].sum() * scale, len(rows)
     share, fair, after, expected, n = totals
     posts = after / np.maximum(expected, 1e-9)
     error = np.sqrt(np.maximum(after, 1)) / np.maximum(expected, 1e-9)
@@ -193,7 +191,9 @@ def posts_by_day(exposed: Exposed) -> Array:
     return count.reshape(exposed.days, exposed.n_creators)
 
 
-def _habit(exposed: Exposed) -> Array:
-    """(n_creators,) items from before the log."""
+def _habit(exposed: Exposed, seed: int) -> tuple[Array, Array]:
+    """(n_creators,) items from before the log, a random half of them and the other."""
     old = exposed.creator[exposed.publish_ms < 0]
-    return np.bincount(old, minlength=exposed.n_creators)
+    half = rng(seed, "matthew habit").random(len(old)) < 0.5
+    first, other = (np.bincount(old[h], minlength=exposed.n_creators) for h in (half, ~half))
+    return first, other

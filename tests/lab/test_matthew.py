@@ -55,19 +55,22 @@ def test_in_our_log_winners_are_no_luck_and_last_days_not_weeks(lab):
     assert len(found.table().splitlines()) == 6
 
 
-def creators_log(answer: float, leavers: int = 0, seed: int = 1) -> Exposed:
-    """40 creators with 20 old items each; half get nine times the exposure of the others; posts
-    follow exposure by the elasticity ``answer``; the first ``leavers`` stop ten days before the
-    end."""
-    chance, n, days = np.random.default_rng(seed), 40, 28
+def creators_log(
+    answer: float, leavers: int = 0, seed: int = 1, n: int = 40, old: int = 20
+) -> Exposed:
+    """Creators with about ``old`` old items each; half get nine times the exposure of the
+    others; posts follow exposure by the elasticity ``answer``; the first ``leavers`` stop ten days
+    before the end."""
+    chance, days = np.random.default_rng(seed), 28
+    had = np.maximum(1, chance.poisson(old, n))
     seen = np.where(np.arange(n) % 2, 9.0, 1.0)
     posts = chance.poisson(2.0 * (seen / 3) ** answer, (days, n))
     posts[-10:, :leavers] = 0
     day, creator = np.nonzero(posts)
     times = posts[day, creator]
-    publish = np.concatenate([np.full(20 * n, -DAY_MS), np.repeat(day, times) * DAY_MS])
-    owner = np.concatenate([np.repeat(np.arange(n), 20), np.repeat(creator, times)])
-    item = np.repeat(20 * np.arange(n), (30 * seen).astype(int))
+    publish = np.concatenate([np.full(had.sum(), -DAY_MS), np.repeat(day, times) * DAY_MS])
+    owner = np.concatenate([np.repeat(np.arange(n), had), np.repeat(creator, times)])
+    item = np.repeat(np.cumsum(had) - had, (30 * seen).astype(int))
     shown = np.tile(item, days)
     when = np.repeat(np.arange(days), len(item)) * DAY_MS
     every = np.ones(len(shown), bool)
@@ -75,8 +78,16 @@ def creators_log(answer: float, leavers: int = 0, seed: int = 1) -> Exposed:
 
 
 def test_the_answer_of_creators_is_found_again():
-    assert creators_answer(creators_log(0.0), 2).slope == pytest.approx(0, abs=0.06)
-    assert creators_answer(creators_log(0.35), 2).slope == pytest.approx(0.35, abs=0.12)
+    for answer in (0.0, 0.35):
+        found = creators_answer(creators_log(answer, n=400), 4)
+        assert found.slope == pytest.approx(answer, abs=0.09)
+        assert found.n.sum() <= 3 * 400
+
+
+def test_a_habit_known_from_few_items_makes_nobody_look_eager():
+    found = creators_answer(creators_log(0.0, n=1500, old=3), 5)
+    assert found.slope == pytest.approx(0, abs=0.05)
+    assert found.posts == pytest.approx(np.ones(5), abs=0.12)
 
 
 def test_leavers_are_told_from_chance():
