@@ -88,7 +88,7 @@ class Hostile:
 
 
 @pytest.mark.parametrize("task", EXERCISES, ids=lambda task: task.id)
-@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt, RecursionError])
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
 def test_whatever_the_answer_raises_is_told_in_words(task, error):
     def raises(*_):
         raise error("from the answer")
@@ -99,10 +99,8 @@ def test_whatever_the_answer_raises_is_told_in_words(task, error):
 
 @pytest.mark.parametrize("task", EXERCISES, ids=lambda task: task.id)
 @pytest.mark.parametrize(
-    "value",
-    ["", "ab", b"x", 3, np.nan, [], [1, 2], (), {}, np.zeros((2, 2)), object(), print,
-     ([1], "x"), (None, None), np.array(["a"]), [[1], [2, 3]]],
-)  # fmt: skip
+    "value", ["ab", 3, np.nan, [], {}, np.zeros((2, 2)), print, ([1], "x"), [[1], [2, 3]]]
+)
 def test_values_of_any_kind_are_told_to_be_none(task, value):
     for answer in (value, lambda *_: value):
         reached, message = state(task, answer)
@@ -235,6 +233,7 @@ class TestPace:
     def test_the_tide_has_its_peak_in_the_evening(self):
         traffic = pace.tide(500.0)
         assert traffic.sum() == pytest.approx(500) and traffic.argmax() == 21
+        assert 0.35 < traffic[18:].sum() / 500 < 0.45
 
 
 class TestLorenzGini:

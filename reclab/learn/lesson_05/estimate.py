@@ -10,7 +10,7 @@ their difference understates. Co-diverted, each arm is a small platform of its o
 Reference: Chen et al. 2025; Kohavi, Tang and Xu 2020, chapter 22 (interference between arms).
 
 Simplified: ``experiment`` has one way to leak, being known; budgets that one arm empties leak the
-other way. Half a platform is not a whole one: scaling up the exposures of an arm adds noise.
+other way. Half a platform is not a whole one: its counts, scaled up, are noisier around the goal.
 """
 
 from collections.abc import Callable

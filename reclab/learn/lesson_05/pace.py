@@ -3,7 +3,7 @@
 p_i = (target_i - given_i) / requests still expected today,  within 0 … most
 
 The chance that the next request shows item i. What is still expected follows the traffic, not the
-clock: at 18:00 a quarter of the hours is left, and about half of the requests.
+clock: at 18:00 a quarter of the hours is left, and two fifths of the requests.
 Reference: Agarwal et al. 2014 (budget pacing by throttling).
 
 Simplified: every request may show every item; ours also asks that the item is in D_u.
@@ -18,6 +18,7 @@ from reclab.core.chance import rng
 from reclab.core.types import Array
 from reclab.learn.exercise import Task
 from reclab.learn.probe import Case, Misconception, Probe
+from reclab.world.traffic import TrafficConfig, start_share
 
 Pacer = Callable[[Array, Array, Array, float, float], Array]
 
@@ -187,10 +188,9 @@ MISCONCEPTIONS = (
 
 
 def tide(total: float = 10_000.0) -> Array:
-    """(24,) requests by hour of a day with ``total``: a trough before dawn, a peak at 21:00."""
-    hours = np.arange(24)
-    shape = 1.0 + 0.9 * np.cos((hours - 21) / 24 * 2 * np.pi) + 0.2 * ((hours > 11) & (hours < 14))
-    return np.asarray(total * shape / shape.sum())
+    """(24,) requests by hour of a day with ``total``, as on our platform: quiet before dawn, most
+    at 21:00."""
+    return np.asarray(total * start_share(TrafficConfig()))
 
 
 _TARGET = np.array([100.0, 100.0, 20.0, 0.0])
