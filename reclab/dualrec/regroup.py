@@ -9,8 +9,8 @@ is what a cluster asks for. A call whose answer was lost may be sent again: an e
 is refreshed, not added, and one that has left does not leave twice.
 Chapter 2, equation 2.4.
 
-Simplified: industry also ages D_u by what the user did since, and keeps the ledger in a stream; here
-it is forgotten with the key, two lives of an entry after the last write.
+Simplified: industry also ages D_u by what the user did since, and keeps the ledger in a
+stream; here it is forgotten with the key, two lives of an entry after the last write.
 """
 
 import struct
@@ -34,7 +34,8 @@ ON_DOWN = ("without", "raise")
 # ARGV: Q, now, life of an entry, life of the key (ms), then entries, best first. Expired entries
 # leave first. Returns |D_u|, how many expired, and what became of each entry.
 PUT = """
-local room, now, life, n, gone, added = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), 0, 0, 0
+local room, now, life = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local n, gone, added = 0, 0, 0
 local held, made, out = redis.call('HGETALL', KEYS[1]), {}, {}
 for i = 1, #held, 2 do
   if #held[i] == 8 then
@@ -100,8 +101,8 @@ class RegroupConfig:
     life_s: float = 86_400.0
     """seconds of the clock that is passed in until an entry expires (3600-259 200)"""
     on_down: str = "without"
-    """policy of a read when Redis is down: "without" (serve without D_u, and say so) or "raise"; how
-    long a read may wait is ``KVConfig.timeout_s``"""
+    """policy of a read when Redis is down: "without" (serve without D_u, and say so) or "raise";
+    how long a read may wait is ``KVConfig.timeout_s``"""
     rest_ms: int = 1_000
     """after a failed read, how long none is tried (ms of the clock passed in, 0-60 000)"""
 
@@ -134,9 +135,9 @@ class Put(NamedTuple):
 
 
 class Held(NamedTuple):
-    """D_u of B requests, best first: ``request_row`` (n,) ascending, and columns beside it. ``gone``
-    (request_row, item_id) of what was withdrawn after the match; ``n_expired`` were left out too;
-    ``note`` says why there is nothing, when that is a policy."""
+    """D_u of B requests, best first: ``request_row`` (n,) ascending, and columns beside it.
+    ``gone``: request_row and item_id of what was withdrawn after the match; ``n_expired`` were left
+    out too; ``note`` says why there is nothing, when that is a policy."""
 
     n_requests: int
     request_row: Array
@@ -247,9 +248,7 @@ class Regroup:
         """D_u of a batch's users in one round trip, without what has expired or was withdrawn."""
         users = [int(user) for user in user_ids]
         if now_ms < self._rest_until:
-            return _nothing(
-                len(users), "D_u is not read for a while after a failure: served without"
-            )
+            return _nothing(len(users), "D_u is not read for a while after a failure")
         try:
             with self.kv.answering():
                 held = self._values(users)

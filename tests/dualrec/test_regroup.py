@@ -157,9 +157,11 @@ def test_killed_in_the_middle_of_matching_it_reads_back_and_the_counts_hold(tmp_
         while not over.is_set():
             turn += 1
             batch = matches(chance.integers(0, 40, 60), chance.integers(0, 30, 60))
-            until_answered(lambda batch=batch: regroup.put(batch, turn))
+            until_answered(lambda batch=batch, now=turn: regroup.put(batch, now))
             user = int(chance.integers(30))
-            items = until_answered(lambda user=user: regroup.read([user], turn)).item_id[:3]
+            items = until_answered(lambda user=user, now=turn: regroup.read([user], now)).item_id[
+                :3
+            ]
             left = until_answered(lambda user=user, items=items: regroup.took(user, items))
             confirmed, asked = confirmed + int(left.sum()), asked + len(items)
         thread.join()
