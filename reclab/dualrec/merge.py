@@ -67,7 +67,7 @@ def merge(
 ) -> Merged:
     """Pages by a policy. ``state`` (B, m) beside ``d_items`` is what a quota goes by: exposures
     that each item is behind its plan. Candidates without a finite f come last, an item of
-    D_u without a finite g is an ordinary candidate. Raises ``DataError`` for shapes that do not fit."""
+    D_u without a finite g is an ordinary candidate. Raises ``DataError`` where shapes differ."""
     check_int("merge k", k, 1, 1000, "10")
     _fits(f_scores, f_items, d_items, g_scores, state)
     f = known(f_scores, f_items)
