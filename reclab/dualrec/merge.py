@@ -28,6 +28,8 @@ from reclab.core.errors import DataError, check, check_float, check_int
 from reclab.core.types import Array
 
 HOW = ("common", "weave")
+LOW = float(np.finfo(np.float32).min)
+"""the f of a candidate to which the ranker gave no finite score: below all others"""
 
 
 class Merged(NamedTuple):
@@ -108,7 +110,7 @@ class Boost:
 
     def scores(self, f: Array, g: Array) -> Array:
         """(B, n) f'."""
-        return np.asarray(f + self.lam * np.nan_to_num(g, nan=0.0))
+        return np.asarray(np.where(np.isnan(g), f, f + self.lam * g))
 
     def order(self, f: Array, g: Array, items: Array, k: int, state: Array | None) -> Array:
         """The k best by f'."""
@@ -157,7 +159,7 @@ class Mix:
             return top(score, k)
         due = np.floor(self.share * np.arange(k + 1) + 1e-9)
         slots = np.flatnonzero(np.diff(due) > 0)
-        best = top(np.where(np.isfinite(f), np.nan_to_num(g, nan=-np.inf), -np.inf), len(slots))
+        best = top(np.where(np.isfinite(f) & np.isfinite(g), g, -np.inf), len(slots))
         return in_slots(f, best, slots, k)
 
 
@@ -207,7 +209,7 @@ class SamePlaces:
     def order(self, f: Array, g: Array, items: Array, k: int, state: Array | None) -> Array:
         """The pages; where D_u has too few, the user side's cards follow."""
         alone = _marked(top(f, k), f.shape)
-        some = np.where(np.isfinite(f) & ~alone, np.nan_to_num(g, nan=-np.inf), -np.inf)
+        some = np.where(np.isfinite(f) & np.isfinite(g) & ~alone, g, -np.inf)
         best = top(some, k)
         nth = np.cumsum(self.places, 1) - 1
         picks = np.where(self.places, np.take_along_axis(best, np.maximum(nth, 0), 1), -1)
@@ -220,7 +222,7 @@ class SamePlaces:
 def top(score: Array, k: int) -> Array:
     """(B, k) positions of the k best, best first, ties by position, -1 padded; -inf = none."""
     order = np.argsort(-score, axis=1, kind="stable")[:, :k]
-    order = np.where(np.take_along_axis(score, order, 1) > -np.inf, order, -1)
+    order = np.where(_at(score, order) > -np.inf, order, -1)
     short = k - order.shape[1]
     return np.pad(order, ((0, 0), (0, short)), constant_values=-1) if short > 0 else order
 
@@ -240,19 +242,18 @@ def in_slots(f: Array, picks: Array, slots: Array, k: int) -> Array:
 def known(f_scores: Array, f_items: Array) -> Array:
     """(B, n) float64 scores to rank by: -inf where there is no item, and below all others where
     the score is not finite."""
-    low = np.finfo(np.float32).min
-    f = np.where(np.isfinite(f_scores), f_scores, low).astype(np.float64)
+    f = np.where(np.isfinite(f_scores), f_scores.astype(np.float64), LOW)
     return np.where(f_items >= 0, f, -np.inf)
 
 
 def beside(f_items: Array, d_items: Array, values: Array) -> Array:
     """(B, n) float64 values of the items that are in D_u, NaN for the others."""
     out = np.full(f_items.shape, np.nan)
-    for j in range(d_items.shape[1] - 1, -1, -1):  # few; of an item named twice the first counts
-        hit = (f_items == d_items[:, j : j + 1]) & (f_items >= 0)
-        if hit.any():
-            out = np.where(hit, values[:, j : j + 1], out)
-    out[~np.isfinite(out)] = np.nan
+    row, at, nth = np.nonzero(f_items[:, :, None] == d_items[:, None, :])
+    row, at, nth = row[::-1], at[::-1], nth[::-1]  # of an item named twice the first counts
+    found = values[row, nth]
+    good = (f_items[row, at] >= 0) & np.isfinite(found)
+    out[row[good], at[good]] = found[good]
     return out
 
 
@@ -307,12 +308,12 @@ def _marked(order: Array, shape: tuple[int, ...]) -> Array:
 def _at(values: Array, order: Array) -> Array:
     if not values.shape[1]:
         return np.zeros(order.shape, values.dtype)
-    return np.take_along_axis(values, np.maximum(order, 0), 1)
+    return np.asarray(values[np.arange(len(order))[:, None], np.maximum(order, 0)])
 
 
 def _sum(f: Array, mark: Array) -> Array:
     """(B,) sum of the marked scores that the ranker gave."""
-    given = mark & (f > np.finfo(np.float32).min)
+    given = mark & (f > LOW)
     return np.asarray(np.where(given, f, 0.0).sum(1))
 
 

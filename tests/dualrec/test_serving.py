@@ -72,9 +72,13 @@ def test_every_policy_serves_merged_pages_and_says_what_left(asked, kv, policy):
         assert np.isfinite(slate.columns["user_score"]).all()
         assert np.isfinite(slate.columns["creator_score"][ours]).all()
         n_new += int(slate.columns["injected"].sum())
-    assert n_new == served.merged.injected.sum() == (served.merged.displaced >= 0).sum() > 0
-    last = served.trace.stages[-1]
-    assert last.reason_counts()[DISPLACED] == n_new
+    assert n_new == served.merged.injected.sum() > 0
+    out = int((served.merged.displaced >= 0).sum())
+    assert served.trace.stages[-1].reason_counts()[DISPLACED] == out
+    if policy.scores(np.zeros((1, 1)), np.zeros((1, 1))) is None:
+        assert out == n_new
+    else:  # variety and windows may let a third card in where a second has to go
+        assert n_new <= out <= 1.5 * n_new
     assert served.merged.loss.sum() > 0
     left = [dual.shown(slate) for slate in served.slates]
     ledger = dual.regroup.ledger(list(given))
