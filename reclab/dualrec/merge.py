@@ -259,6 +259,10 @@ def beside(f_items: Array, d_items: Array, values: Array) -> Array:
 
 def _most_behind(behind: Array, items: Array, shown: Array, n_slots: int) -> Array:
     """(B, n_slots) positions of the items most behind, one round a slot, none above its room."""
+    late = np.flatnonzero((behind > 0).any(0))
+    if len(late) < behind.shape[1]:
+        some = _most_behind(behind[:, late], items[:, late], shown[:, late], n_slots)
+        return np.where(some >= 0, np.append(late, -1)[some], -1)
     ids, code = np.unique(items, return_inverse=True)
     code = code.reshape(items.shape)
     room = np.zeros(len(ids))

@@ -1,214 +1,46 @@
 """Serving both sides (双侧融合服务): the cascade answers as usual, with D_u read beside it.
 
-read      D_u of the batch's users, one round trip to Redis
-channel   D_u is one more retrieval channel, so that every filter of the cascade binds it
-duties    pre-ranking and ranking keep it whatever its score: the user-side ranker gives it f
-merge     the policy turns f and g into the page; re-ranking keeps its windows and its variety
-shown     what was shown leaves D_u, and is counted for the quota
+    read D_u (one round trip) -> channel -> filters -> pre-ranking -> ranking (f beside g)
+         -> merge stage (policy) -> page;     shown: leaves D_u, is counted for the quota
 
-The re-ranker lists the candidates by the policy's score (boost, common score), or lists them by f
-and the policy gives places of that list away (quota, weave): reserved cards are not moved by
-windows, and those that break one are counted in a note. Without D_u, or without Redis, it is the
-cascade unchanged. The cascade is bound to what was read, request by request: nothing is shared.
-Chapter 2, section 2.5, figure 2.10.
+Without D_u, or without Redis, it is the cascade unchanged. A cascade is bound to what was read,
+batch by batch: requests share nothing. Chapter 2, section 2.5, figure 2.10.
 
 Simplified: industry reads D_u while retrieval runs; here it is read before, which costs its time.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from reclab.cascade.batch import Batch
 from reclab.cascade.pipeline import Cascade
-from reclab.cascade.re_ranking.mmr import MMRConfig, dense
-from reclab.cascade.re_ranking.windows import broken
-from reclab.cascade.stages import Fuser, Predictor, Tiers
+from reclab.cascade.re_ranking.mmr import MMRConfig
 from reclab.core.errors import check
-from reclab.core.stage import Stage, StageResult
-from reclab.core.types import Array, Candidates, Request, Slate, Trace
-from reclab.dualrec.merge import Merge, Merged, compared, known
+from reclab.core.stage import Stage
+from reclab.core.types import Array, Request, Slate, Trace
+from reclab.dualrec.creator_candidates import (
+    CreatorChannel,
+    CreatorDuties,
+    CreatorRanker,
+    CreatorSide,
+    lifted,
+)
+from reclab.dualrec.merge import Merge, Merged
+from reclab.dualrec.merge_stage import MergeReRank
 from reclab.dualrec.pacing import Pacer
 from reclab.dualrec.regroup import Held, Regroup
 from reclab.stores.forward_index import ForwardIndex
 from reclab.stores.kv import StoreDown
 
-CHANNEL = "creator_side"
-LIFT = np.float32(1e6)  # above every fused score: D_u is not cut off before the policy has spoken
-DISPLACED = "displaced by the creator side"
 FILTERS_END = "pre_ranking"
-
-
-@dataclass(frozen=True)
-class CreatorSide:
-    """D_u of B requests as arrays: ``rows`` (B, m) item rows, -1 padded, best g first; ``g``
-    (B, m) float32, and what a quota goes by, ``behind`` (B, m)."""
-
-    rows: Array
-    g: Array
-    behind: Array | None = None
-
-    def beside(self, candidates: Candidates, values: Array) -> Array:
-        """(n,) values of the candidates that are in D_u, NaN for the others."""
-        own = self.rows[candidates.request_row] == candidates.item_row[:, None]
-        at = own.argmax(1)
-        found = np.take_along_axis(values[candidates.request_row], at[:, None], 1)[:, 0]
-        return np.where(own[np.arange(len(own)), at], found, np.nan).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class CreatorChannel:
-    """D_u as a retrieval channel."""
-
-    side: CreatorSide
-    name: str = CHANNEL
-
-    def retrieve(self, batch: Batch, k: int) -> tuple[Array, Array]:
-        """(B, k') item rows, -1 padded, and their g."""
-        return self.side.rows[:, :k], self.side.g[:, :k]
-
-
-@dataclass(frozen=True)
-class CreatorDuties:
-    """Pre-ranking keeps D_u first, then what the cascade's own duties say."""
-
-    side: CreatorSide
-    others: Tiers | None = None
-
-    def tiers(self, batch: Batch, candidates: Candidates, score: Array, keep: int) -> Array:
-        """(n,) int8, 0 = first."""
-        tier = np.ones(len(candidates), np.int8)
-        if self.others:
-            tier = self.others.tiers(batch, candidates, score, keep)
-        tier[np.isfinite(self.side.beside(candidates, self.side.g))] = 0
-        return tier
-
-
-@dataclass(frozen=True)
-class CreatorRanker:
-    """The user side's ranker, with its fused score and g beside the predictions."""
-
-    ranker: Predictor
-    fuse: Fuser
-    side: CreatorSide
-
-    @property
-    def macs_per_candidate(self) -> int:
-        """The user-side ranker's."""
-        return self.ranker.macs_per_candidate
-
-    def predict(self, batch: Batch, candidates: Candidates) -> dict[str, Array]:
-        """The ranker's targets, ``user_score`` and ``creator_score`` (NaN = not in D_u)."""
-        targets = self.ranker.predict(batch, candidates)
-        both = {"user_score": self.fuse(targets)}
-        return {**targets, **both, "creator_score": self.side.beside(candidates, self.side.g)}
-
-
-def lifted(targets: dict[str, Array]) -> Array:
-    """The score that ranking cuts by: f, and above all others for D_u."""
-    return targets["user_score"] + LIFT * np.isfinite(targets["creator_score"])
-
-
-@dataclass(frozen=True)
-class MergeReRank:
-    """Re-ranking with the merge policy. Kept cards come in page order with ``rank_score`` (the user
-    side's), ``from_creator`` and ``injected``; what lost its place is dropped as displaced."""
-
-    inner: Stage
-    policy: Merge
-    side: CreatorSide
-    config: MMRConfig
-    index: ForwardIndex
-    done: Callable[[Merged], None]
-    name: str = "re_ranking"
-
-    def __call__(self, batch: Batch, candidates: Candidates) -> StageResult:
-        table = dense(candidates)
-        f = known(_wide(candidates["user_score"], table), table)
-        g = _wide(candidates["creator_score"], table)
-        alone, plain = self._list(batch, candidates, f, table)
-        score = self.policy.scores(f, g)
-        if not np.isfinite(g).any():
-            order, result = alone, plain
-        elif score is not None:
-            order, result = self._list(batch, candidates, score, table)
-        else:
-            order, result = self._given(alone, f, g, candidates, table), plain
-        items = np.where(table >= 0, candidates.item_row[table], -1)
-        merged = compared(f, g, items, order, alone)
-        self.done(merged)
-        return self._result(candidates, table, merged, alone, result)
-
-    def _list(
-        self, batch: Batch, candidates: Candidates, score: Array, table: Array
-    ) -> tuple[Array, StageResult]:
-        """(B, K) positions in ``table`` of the inner re-ranker's lists by this score."""
-        flat = score[table >= 0].astype(np.float32)
-        at = np.arange(len(candidates))
-        result = self.inner(batch, candidates.with_columns(rank_score=flat, at=at))
-        kept, length = result.kept, int(result.kept.counts().max(initial=1))
-        order = np.full((len(table), length), -1)
-        place = np.arange(len(kept)) - kept.starts()[:-1][kept.request_row]
-        order[kept.request_row, place] = kept["at"] - candidates.starts()[:-1][kept.request_row]
-        return order, result
-
-    def _given(
-        self, alone: Array, f: Array, g: Array, candidates: Candidates, table: Array
-    ) -> Array:
-        """(B, K): the policy gives places of the lists ``alone`` away to cards of D_u."""
-        k = alone.shape[1]
-        by_place = np.where(np.isfinite(f) & np.isfinite(g), -1.0, -np.inf)
-        row, place = np.nonzero(alone >= 0)
-        by_place[row, alone[row, place]] = k - place
-        items = np.where(table >= 0, candidates.item_row[table], -1)
-        behind = self.side.behind
-        state = None if behind is None else _wide(self.side.beside(candidates, behind), table)
-        order = self.policy.order(by_place, g, items, k, state)
-        length = (alone >= 0).sum(1)
-        return np.where(np.arange(k) < length[:, None], order, -1)
-
-    def _result(
-        self, candidates: Candidates, table: Array, merged: Merged, alone: Array, last: StageResult
-    ) -> StageResult:
-        row, place = np.nonzero(merged.place >= 0)
-        chosen = table[row, merged.place[row, place]]
-        kept = candidates.take(chosen).with_columns(
-            rank_score=candidates["user_score"][chosen],
-            from_creator=merged.from_creator[row, place],
-            injected=merged.injected[row, place],
-        )
-        reason = np.zeros(len(candidates), np.int16)
-        reason[last.dropped["at"]] = last.dropped["reason"]
-        was, slot = np.nonzero(alone >= 0)
-        reason[table[was, alone[was, slot]]] = len(last.reasons)
-        left = np.ones(len(candidates), bool)
-        left[chosen] = False
-        dropped = candidates.take(left).with_columns(reason=reason[left])
-        notes = (*last.notes, *self._windows(candidates, table, merged))
-        return StageResult(kept, dropped, (*last.reasons, DISPLACED), last.cost_mmac, notes)
-
-    def _windows(self, candidates: Candidates, table: Array, merged: Merged) -> tuple[str, ...]:
-        """A note on reserved cards that stand closer to their like than the windows allow."""
-        if self.policy.scores(np.zeros((0, 1)), np.zeros((0, 1))) is not None:
-            return ()
-        c, rows = self.config, np.where(merged.place >= 0, merged.items, -1)
-        held = [name for name in ("tags", "author_id") if name in self.index]
-        item = self.index.get(rows, held)
-        bad = np.zeros(rows.shape, bool)
-        if "tags" in item and c.max_per_category < c.category_window:
-            bad |= broken(item["tags"][..., 0], c.category_window, c.max_per_category)
-        if "author_id" in item and c.max_per_creator < c.creator_window:
-            bad |= broken(item["author_id"], c.creator_window, c.max_per_creator)
-        n = int((bad & merged.injected).sum())
-        return (f"{n} cards of the creator side break a window",) if n else ()
 
 
 class Served(NamedTuple):
     """Answers to a batch: the slates, how they came about, the D_u that was read, and what the
-    merge changed (None when nobody had any D_u left after the filters)."""
+    merge changed (None when nobody has a D_u, or when that was not asked for)."""
 
     slates: list[Slate]
     trace: Trace
@@ -219,16 +51,24 @@ class Served(NamedTuple):
 class DualCascade:
     """A live cascade that serves merged pages: ``recommend`` and ``shown`` as ``Cascade`` has them.
 
-    ``pacer`` knows the plans that a quota keeps. Raises ``ConfigError`` for a cascade whose
+    ``pacer`` knows the plans that a quota keeps. To ``compare`` costs a policy of scores a second
+    re-ranking, of f alone; without it the pages are the same, and nothing is called injected or
+    displaced. Raises ``ConfigError`` for a cascade whose
     channels are merged by calibrated scores, which would cut D_u before it is ranked.
     """
 
     def __init__(
-        self, cascade: Cascade, regroup: Regroup, policy: Merge, pacer: Pacer | None = None
+        self,
+        cascade: Cascade,
+        regroup: Regroup,
+        policy: Merge,
+        pacer: Pacer | None = None,
+        compare: bool = True,
     ) -> None:
         how = cascade.config.merge
         check(how != "score", "DualCascade cascade.config.merge", how, "be a quota", "quota")
         self.cascade, self.regroup, self.policy, self.pacer = cascade, regroup, policy, pacer
+        self.compare = compare
         self.unreported: deque[tuple[int, Array]] = deque(maxlen=10_000)
 
     def recommend(self, request: Request) -> tuple[Slate, Trace]:
@@ -252,7 +92,8 @@ class DualCascade:
         told: list[Merged] = []
         bound = self._bound(side, policy or self.policy, told.append)
         slates, trace = bound.recommend_batch(requests)
-        return Served(slates, replace(trace, notes=(*notes, *trace.notes)), held, told[0])
+        merged = told[0] if told else None
+        return Served(slates, replace(trace, notes=(*notes, *trace.notes)), held, merged)
 
     def _side(self, held: Held, now_ms: int) -> tuple[CreatorSide, tuple[str, ...]]:
         """What was read, laid out (B, m), without items that the index does not know."""
@@ -277,7 +118,8 @@ class DualCascade:
         p = self.cascade.parts
 
         def re_ranker(config: MMRConfig, index: ForwardIndex) -> Stage:
-            return MergeReRank(p.re_ranker(config, index), policy, side, config, index, told)
+            inner = p.re_ranker(config, index)
+            return MergeReRank(inner, policy, side, config, index, told, self.compare)
 
         return self.cascade.with_parts(
             channels=(*p.channels, CreatorChannel(side)),
@@ -324,10 +166,3 @@ class DualCascade:
             out = np.unique(np.concatenate([item[owner == b] for owner, item in lost]))
             n += int(self.regroup.withdraw(request.user_id, out[np.isin(out, mine)]).sum())
         return n
-
-
-def _wide(values: Array, table: Array) -> Array:
-    """(n,) values laid out as ``table`` (B, w), NaN where there is none."""
-    if not len(values):
-        return np.full(table.shape, np.nan)
-    return np.where(table >= 0, values[table], np.nan)

@@ -10,9 +10,10 @@ from reclab.cascade.pipeline import CascadeConfig
 from reclab.core.errors import ConfigError
 from reclab.core.types import Candidates
 from reclab.dualrec.merge import Boost, Mix, Quota, SamePlaces
+from reclab.dualrec.merge_stage import DISPLACED
 from reclab.dualrec.pacing import Pacer
 from reclab.dualrec.regroup import Regroup, RegroupConfig
-from reclab.dualrec.serving import DISPLACED, DualCascade
+from reclab.dualrec.serving import DualCascade
 from reclab.stores.kv import KV
 
 POLICIES = [Boost(1.0), Mix(weight=0.5), Mix(how="weave", share=0.2), Quota((2, 6))]
@@ -97,6 +98,18 @@ def test_f_is_what_the_cascades_own_ranker_says(asked, kv):
     f = p.fuse(p.ranker.predict(batch, pages))
     got = np.concatenate([s.columns["user_score"] for s in served.slates])
     assert got == pytest.approx(f, rel=1e-4)
+
+
+def test_without_comparing_the_pages_are_the_same(asked, kv):
+    cascade, requests, _, given = asked
+    regroup = filled(kv, given)
+    for policy in POLICIES[:3]:
+        told = DualCascade(cascade, regroup, policy).serve(requests)
+        quick = DualCascade(cascade, regroup, policy, compare=False).serve(requests)
+        for one, other in zip(told.slates, quick.slates, strict=True):
+            assert one.item_id.tolist() == other.item_id.tolist()
+            ours = (one.columns["from_creator"], other.columns["from_creator"])
+            assert (ours[0] == ours[1]).all()
 
 
 def test_with_lambda_0_the_page_is_the_cascades_but_for_better_candidates(asked, kv):
