@@ -137,17 +137,28 @@ class DualCascade:
             self.pacer.shown(slate.item_id)
         mine = slate.columns.get("from_creator", np.zeros(len(slate), bool))
         user, items = slate.request.user_id, slate.item_id[mine]
-        self.unreported.append((user, items))
         try:
             if self.cascade.parts.exposures is not None:
                 self.cascade.shown(slate)
-            left = np.zeros(0, bool)
-            while self.unreported:
-                left = self.regroup.took(*self.unreported[0])
-                self.unreported.popleft()
+            left = self.regroup.took(user, items)
         except StoreDown:
+            self.unreported.append((user, items))
             return items[:0]
-        return items[left]
+        self._report_late()
+        return np.asarray(items[left])
+
+    def _report_late(self) -> None:
+        """What waited for Redis; each report is held by one thread at a time."""
+        while self.unreported:
+            try:
+                late = self.unreported.popleft()
+            except IndexError:
+                return  # another thread took the last one
+            try:
+                self.regroup.took(*late)
+            except StoreDown:
+                self.unreported.append(late)
+                return
 
     def clear(self, served: Served) -> int:
         """Off the request's path: what a filter turned away, what was withdrawn and what the index

@@ -1,5 +1,6 @@
 """A live cascade with D_u beside it: filters bind it, the ranker scores it, the policy merges."""
 
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,7 +23,7 @@ POLICIES = [Boost(1.0), Mix(weight=0.5), Mix(how="weave", share=0.2), Quota((2, 
 @pytest.fixture(scope="module")
 def asked(lab):
     """The lab's cascade, requests of twenty users, and for each four items nobody's page has."""
-    by_user = {request.user_id: request for request in lab.requests(40)}
+    by_user = {request.user_id: request for request in lab.requests(60)}
     requests = list(by_user.values())[:20]
     slates, _ = lab.trained.recommend_batch(requests)
     index = lab.trained.parts.index
@@ -37,13 +38,18 @@ def asked(lab):
     return lab.trained, requests, slates, given
 
 
+def columns_of(pairs):
+    user, item = np.array(pairs).T
+    score, reason = np.linspace(1, 0.5, len(user)), np.zeros(len(user), np.int8)
+    return SimpleNamespace(item_id=item, user_id=user, score=score, reason=reason)
+
+
 def filled(kv, given, **config):
     regroup = Regroup(kv, RegroupConfig(life_s=1e7, **config))
     user = np.repeat(list(given), [len(items) for items in given.values()])
     item = np.concatenate(list(given.values()))
     n = len(item)
-    columns = {"item_id": item, "user_id": user, "score": np.linspace(1, 0.5, n)}
-    put = regroup.put(SimpleNamespace(**columns, reason=np.zeros(n, np.int8)), 0)
+    put = regroup.put(columns_of(list(zip(user.tolist(), item.tolist(), strict=True))), 0)
     assert put.counts()["added"] == n
     return regroup
 
@@ -180,3 +186,41 @@ def test_a_merge_by_points_would_cut_d_u_and_is_refused(asked, kv):
     by_score = type(cascade)(CascadeConfig(merge="score"), cascade.parts)
     with pytest.raises(ConfigError, match="cascade.config.merge must be a quota"):
         DualCascade(by_score, Regroup(kv), Boost())
+
+
+def test_100_writers_and_pages_at_once_every_match_is_held_or_shown_once(asked, kv):
+    cascade, requests, _, given = asked
+    pairs = [(user, int(item)) for user, items in given.items() for item in items]
+    dual = DualCascade(cascade, Regroup(kv, RegroupConfig(life_s=1e7)), Boost(100.0))
+    gate, added, shown, cards = threading.Barrier(100), [], [], []
+
+    def write(number: int) -> None:
+        gate.wait()
+        some = pairs[number % 30 :: 30]  # each pair is written by two
+        put = dual.regroup.put(columns_of(some), 0)
+        added.append(put.counts()["added"])
+
+    def serve(number: int) -> None:
+        request = requests[number % len(requests)]
+        gate.wait()
+        for _ in range(2):
+            page = dual.recommend(request)[0]
+            left = dual.shown(page)
+            shown.extend((request.user_id, int(item)) for item in left)
+            ours = page.columns.get("from_creator", np.zeros(len(page), bool))
+            cards.extend((request.user_id, int(item)) for item in page.item_id[ours])
+
+    work = [write] * 60 + [serve] * 40
+    threads = [threading.Thread(target=f, args=(n,)) for n, f in enumerate(work)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ledger = dual.regroup.ledger(list(given))
+    assert len(added) == 60 and ledger["added"] == sum(added)
+    assert ledger["shown"] == len(shown) and ledger["added"] == len(shown) + ledger["held"]
+    assert set(cards) == set(shown) <= set(pairs)
+    held = dual.regroup.read(list(given), 0)
+    users = np.array(list(given))[held.request_row]
+    left = set(zip(users.tolist(), held.item_id.tolist(), strict=True))
+    assert left | set(shown) == set(pairs)  # some were matched again after they were shown
