@@ -212,7 +212,7 @@ class SamePlaces:
         some = np.where(np.isfinite(f) & np.isfinite(g) & ~alone, g, -np.inf)
         best = top(some, k)
         nth = np.cumsum(self.places, 1) - 1
-        picks = np.where(self.places, np.take_along_axis(best, np.maximum(nth, 0), 1), -1)
+        picks = np.where(self.places, _at(best, nth), -1)
         return in_slots(f, picks, np.arange(k), k)
 
 
@@ -235,8 +235,11 @@ def in_slots(f: Array, picks: Array, slots: Array, k: int) -> Array:
     page[:, slots[inside]] = picks[:, inside]
     rest = top(np.where(_marked(page, f.shape), -np.inf, f), k)
     free = page < 0
-    page[free] = np.take_along_axis(rest, np.maximum(np.cumsum(free, 1) - 1, 0), 1)[free]
-    return np.take_along_axis(page, np.argsort(page < 0, axis=1, kind="stable"), 1)
+    row, at = np.nonzero(free)
+    page[row, at] = rest[row, (np.cumsum(free, 1) - 1)[row, at]]
+    if (page[:, -1] >= 0).all():
+        return page
+    return _at(page, np.argsort(page < 0, axis=1, kind="stable"))
 
 
 def known(f_scores: Array, f_items: Array) -> Array:
@@ -259,6 +262,8 @@ def beside(f_items: Array, d_items: Array, values: Array) -> Array:
 
 def _most_behind(behind: Array, items: Array, shown: Array, n_slots: int) -> Array:
     """(B, n_slots) positions of the items most behind, one round a slot, none above its room."""
+    if len(items) == 1:  # no other page to share with
+        return top(np.where((behind > 0) & ~shown, behind, -np.inf), n_slots)
     late = np.flatnonzero((behind > 0).any(0))
     if len(late) < behind.shape[1]:
         some = _most_behind(behind[:, late], items[:, late], shown[:, late], n_slots)

@@ -56,7 +56,7 @@ class MergeReRank:
         merged = compared(f, g, items, order, order if alone is None else alone)
         if alone is not None:
             self.done(merged)
-        return self._result(candidates, table, merged, alone, last)
+        return self._result(candidates, table, merged, alone, last, score is None)
 
     def _list(
         self, batch: Batch, candidates: Candidates, score: Array, table: Array
@@ -93,6 +93,7 @@ class MergeReRank:
         merged: Merged,
         alone: Array | None,
         last: StageResult,
+        given: bool,
     ) -> StageResult:
         row, place = np.nonzero(merged.place >= 0)
         chosen = table[row, merged.place[row, place]]
@@ -109,14 +110,14 @@ class MergeReRank:
         left = np.ones(len(candidates), bool)
         left[chosen] = False
         dropped = candidates.take(left).with_columns(reason=reason[left])
-        notes = (*last.notes, *self._windows(candidates, table, merged))
+        notes = last.notes
+        if given and merged.injected.any():
+            notes += self._windows(merged)
         return StageResult(kept, dropped, (*last.reasons, DISPLACED), last.cost_mmac, notes)
 
-    def _windows(self, candidates: Candidates, table: Array, merged: Merged) -> tuple[str, ...]:
+    def _windows(self, merged: Merged) -> tuple[str, ...]:
         """A note on reserved cards that stand closer to their like than the windows allow."""
-        if self.policy.scores(np.zeros((0, 1)), np.zeros((0, 1))) is not None:
-            return ()
-        c, rows = self.config, np.where(merged.place >= 0, merged.items, -1)
+        c, rows = self.config, merged.items
         held = [name for name in ("tags", "author_id") if name in self.index]
         item = self.index.get(rows, held)
         bad = np.zeros(rows.shape, bool)
