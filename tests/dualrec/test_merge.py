@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from reclab.cascade.ranking.calibration import isotonic
 from reclab.core.chance import rng
 from reclab.core.errors import ConfigError, DataError
 from reclab.dualrec.merge import Boost, Mix, Quota, SamePlaces, merge, top
@@ -78,6 +79,24 @@ def test_the_common_score_is_a_sort_in_the_common_unit():
 
     for b in range(B):
         assert merged.items[b].tolist() == best(candidates(*args, b), common)
+
+
+def test_a_common_unit_makes_the_page_deaf_to_the_units_of_g():
+    f, f_items, d_items, g = pages(8)
+    chance = rng(2, "labels")
+    y = chance.random(5000)
+    f_seen, g_seen = y**2, 0.2 + 0.5 * y  # two scales that both tell the same chance y
+    label = (chance.random(5000) < y).astype(float)
+    a, b = isotonic(f_seen, label), isotonic(g_seen, label)
+    stretched = isotonic(1000 * g_seen, label)
+    one = merge(Mix(weight=1.0, a=a, b=b), f**2, f_items, d_items, 0.2 + 0.5 * g, K)
+    other = merge(Mix(weight=1.0, a=a, b=stretched), f**2, f_items, d_items, 200 + 500 * g, K)
+    assert (one.items == other.items).mean() > 0.99
+    wanted = merge(Mix(weight=1.0), f, f_items, d_items, g, K)  # by the chance itself
+    raw = merge(Mix(weight=1.0), f**2, f_items, d_items, 0.2 + 0.5 * g, K)
+    right = [np.mean([np.isin(p, q).mean() for p, q in zip(m.items, wanted.items, strict=True)])
+             for m in (one, raw)]  # fmt: skip
+    assert right[0] > 0.9 and right[0] > right[1]
 
 
 def test_weaving_gives_the_creator_side_its_share_of_every_beginning():

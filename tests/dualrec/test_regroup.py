@@ -1,5 +1,7 @@
 """D_u on a real Redis: a day's story, capacity and conservation under concurrency, failure."""
 
+import os
+import signal
 import threading
 import time
 from types import SimpleNamespace
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from reclab.core.chance import rng
-from reclab.core.clock import HOUR_MS
+from reclab.core.clock import HOUR_MS, Stopwatch
 from reclab.core.errors import ConfigError, DataError
 from reclab.dualrec.regroup import ADDED, BAD, FULL, HELD, Regroup, RegroupConfig
 from reclab.stores.kv import KV, KVConfig, StoreDown
@@ -193,6 +195,26 @@ def test_redis_gone_is_served_without_d_u_and_not_asked_again_at_once():
     assert regroup.put(matches([2], [7]), 1000).counts()["added"] == 1  # scripts are loaded anew
     assert regroup.read([7], 1000).item_id.tolist() == [2]
     kv.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs signals")
+def test_a_server_that_hangs_costs_a_request_its_deadline_once(kv):
+    Regroup(kv).put(matches([1], [7]), 0)
+    config = KVConfig(timeout_s=0.05)
+    with KV(kv.address, namespace="test-dualrec", config=config) as other:
+        regroup = Regroup(other, RegroupConfig(rest_ms=1000))
+        assert regroup.read([7], 0).item_id.tolist() == [1]
+        os.kill(kv._server.pid, signal.SIGSTOP)
+        try:
+            with Stopwatch() as first:
+                note = regroup.read([7], 0).note
+            with Stopwatch() as second:
+                regroup.read([7], 500)
+        finally:
+            os.kill(kv._server.pid, signal.SIGCONT)
+        assert "served without" in note
+        assert 50 <= first.ms < 1000 and second.ms < first.ms / 2  # one try more, then none
+        assert regroup.read([7], 1001).item_id.tolist() == [1]
 
 
 @pytest.mark.slow

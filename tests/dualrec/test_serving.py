@@ -9,7 +9,7 @@ import pytest
 from reclab.cascade.batch import read_batch
 from reclab.cascade.pipeline import CascadeConfig
 from reclab.core.errors import ConfigError
-from reclab.core.types import Candidates
+from reclab.core.types import Candidates, Request
 from reclab.dualrec.merge import Boost, Mix, Quota, SamePlaces
 from reclab.dualrec.merge_stage import DISPLACED
 from reclab.dualrec.pacing import Pacer
@@ -224,3 +224,13 @@ def test_100_writers_and_pages_at_once_every_match_is_held_or_shown_once(asked, 
     users = np.array(list(given))[held.request_row]
     left = set(zip(users.tolist(), held.item_id.tolist(), strict=True))
     assert left | set(shown) == set(pairs)  # some were matched again after they were shown
+
+
+def test_a_user_whom_the_stores_do_not_know_is_served_what_was_matched(asked, kv):
+    cascade, requests, _, given = asked
+    stranger = Request(10**9, requests[0].time_ms)
+    items = next(iter(given.values()))
+    dual = DualCascade(cascade, filled(kv, {stranger.user_id: items}), Boost(100.0))
+    page, _ = dual.recommend(stranger)
+    assert len(page) == 10 and set(items.tolist()) <= set(page.item_id.tolist())
+    assert len(dual.shown(page)) == len(items)
