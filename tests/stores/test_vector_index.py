@@ -243,3 +243,13 @@ def test_vectors_that_are_no_numbers_are_refused_and_change_nothing(kind, bad):
     with pytest.raises(DataError, match="finite"):
         index.search(wrong, 3)
     assert len(index) == 50 and index.search(x[:1], 1)[1].tolist() == [[0]]
+
+
+def test_how_much_may_be_masked_is_a_setting():
+    index = VectorIndex(16, "ivf", VectorIndexConfig(masked=0.75, n_probe=4096))
+    x = clustered(400)
+    index.add(np.arange(400), x)
+    index.remove(np.arange(300))
+    assert index.n_masked == 300 and (index.search(x[:5], 100)[1] >= 300).all()
+    index.remove(np.array([300]))
+    assert index.n_masked == 0 and len(index) == 99
