@@ -51,8 +51,11 @@ skew_study  features as served with a lag against those of the log, and what tha
 feature_drift  counters of a lossy stream, and what rebuilds heal
 evening, value_study  what lesson 04 turns and reads: machines, policies and a surge; who says what
           a request gains
+long_tail, matthew  who is seen: figure 2.9, Gini and Lorenz by day, ExpoReach, new-item coverage;
+          whether winners win again, and how creators answer and leave
 served    the service of lesson 03 over this lab: ladder, cache, pools (serving_drill.py: what is
           down; serving_load.py: overload; rung_values.py: rungs measured; serving_day.py: a day)
+activity_study  who will come: hit rates without and with a prediction, beside what could be known
 doctor    is everything installed and answering?
 """
 

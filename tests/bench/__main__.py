@@ -29,6 +29,7 @@ BENCHES = {
     "surge": "degradation policies in a surge, a day, real traces; the load model beside a queue",
     "join": "the sample join beside a dictionary with a heap: 1,000,000 impressions (minutes)",
     "end_to_end": "requests and reports through the embedded Redis to samples: events/s",
+    "regroup": "what D_u adds to a request: reading, merging; matches a second",
     "router": "200 concurrent pages on real processes: faults, recovery; overhead in one process",
     "joiner": "the joiner through the embedded Redis: impressions and reports a second, its state",
     "joiner_kills": "1,000,000 impressions, gateway, joiners and Redis killed 20 times (minutes)",

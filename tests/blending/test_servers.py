@@ -31,7 +31,7 @@ with Servers(("live", "ad"), "{FACTORY}") as servers:
 """
 
 
-def gone(pid: int, within_s: float = 5.0) -> bool:
+def gone(pid: int, within_s: float = 15.0) -> bool:
     until = time.monotonic() + within_s
     while time.monotonic() < until:
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:

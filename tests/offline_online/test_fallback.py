@@ -159,7 +159,7 @@ def test_a_hanging_rung_is_left_behind_and_the_quick_one_answers_in_time():
         return page_of(range(10)), {}
 
     quick = rung("quick", lambda r, left: (page_of(range(5, 15)), {}), quick=True)
-    config = ServingConfig(BudgetConfig(60.0, reserve=0.5), workers=1)
+    config = ServingConfig(BudgetConfig(500.0, reserve=0.6), workers=1)
     with Serving(Ladder([rung("hangs", hangs), quick, last()], INDEX), config) as serving:
         answers = [serving.answer(REQUEST) for _ in range(5)]
         assert [a.rung for a in answers] == ["quick"] * 5
