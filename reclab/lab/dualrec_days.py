@@ -14,14 +14,14 @@ Simplified: two thousand users; what ``dualrec_feed`` and ``dualrec_sides`` say.
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from reclab.core.clock import DAY_MS
 from reclab.core.errors import check, check_int
-from reclab.core.metrics import gini, mean_and_spread
+from reclab.core.metrics import gini
 from reclab.core.types import Array
 from reclab.lab.dualrec_feed import CREATOR, Groups, TwoSidedFeed, UserSideConfig
 from reclab.lab.dualrec_platform import TwoSidedPlatform
@@ -31,25 +31,29 @@ from reclab.lab.lab import Lab
 from reclab.world.config import WorldConfig
 
 COMMON_DAYS = 8
-ITEM_REACH = (1, 10, 20, 50, 100)
+ITEM_REACH = (10, 20, 50, 100, 200)
 """exposures of a new item"""
 CREATOR_REACH = (100, 300, 1000, 3000)
 """exposures of a creator's items"""
 SIZES = (0.1, 0.5, 0.9)
 """quantiles of |D_u|"""
 ALONE, UNTARGETED = "user side", "untargeted"
-SETTINGS: dict[str, CreatorSideConfig] = {
-    "candidates only": CreatorSideConfig(weight=0.0),
-    "boost 0.05": CreatorSideConfig(weight=0.05),
-    "boost 0.1": CreatorSideConfig(weight=0.1),
-    "boost 0.2": CreatorSideConfig(weight=0.2),
-    "boost 0.5": CreatorSideConfig(weight=0.5),
+BOOSTS = (0.0, 0.05, 0.1, 0.2, 0.5)
+SETTINGS: dict[str, CreatorSideConfig | None] = {
+    ALONE: None,
+    **{f"boost {weight:g}": CreatorSideConfig(weight=weight) for weight in BOOSTS},
+    "quota 0.5": CreatorSideConfig("quota", 0.5),
     "quota 1": CreatorSideConfig("quota", 1.0),
     "mix 0.1": CreatorSideConfig("mix", 0.1),
+    "boost 0.2, no pool": CreatorSideConfig(weight=0.2, capacity=200, active=0.0),
+    UNTARGETED: CreatorSideConfig(UNTARGETED, 0.0),
+    "bare": None,
+    "bare, boost 0.2": CreatorSideConfig(weight=0.2),
 }
-"""with a creator side; and ``ALONE``, and ``UNTARGETED`` with the volume of ``VOLUME_OF``"""
+"""boost 0 gives candidates only; bare: a user side to which a new item comes by chance alone"""
+BARE = UserSideConfig(content=0.0, social=0.0, newcomers=False)
 VOLUME_OF = "boost 0.2"
-NAMES = (ALONE, *SETTINGS, UNTARGETED)
+"""whose exposures a day the untargeted injection gets"""
 Progress = Callable[[float, str], None]
 
 
@@ -260,25 +264,46 @@ class _Book:
 def live_days(
     config: DualDaysConfig,
     seed: int,
-    names: Sequence[str] = NAMES,
+    names: Sequence[str] = tuple(SETTINGS),
     say: Progress | None = None,
 ) -> dict[str, TwoSidedDays]:
     """The same platform under each setting; ``UNTARGETED`` after ``VOLUME_OF``."""
     for name in names:
-        check(name in NAMES, "setting", name, f"be among {', '.join(NAMES)}", ALONE)
+        check(name in SETTINGS, "setting", name, f"be among {', '.join(SETTINGS)}", ALONE)
     needs = UNTARGETED not in names or VOLUME_OF in names
     check(needs, "settings", names, f"have {VOLUME_OF!r} beside {UNTARGETED!r}", VOLUME_OF)
     platform, comes = common_days(config, seed)
     found: dict[str, TwoSidedDays] = {}
-    for n, name in enumerate(sorted(names, key=NAMES.index)):
-        side, rates = SETTINGS.get(name), None
-        if name == UNTARGETED:
-            rates = found[VOLUME_OF].creator_share
-            side = CreatorSideConfig(UNTARGETED, 0.0)
+    for n, name in enumerate(sorted(names, key=list(SETTINGS).index)):
+        rates = found[VOLUME_OF].creator_share if name == UNTARGETED else None
+        own = BARE if name.startswith("bare") else UserSideConfig()
 
         def mine(fraction: float, text: str, n: int = n, name: str = name) -> None:
             if say:
                 say((n + fraction) / len(names), f"{name}, {text}")
 
-        found[name] = live(platform, comes, config, side, rates=rates, say=mine).days
+        side = SETTINGS[name]
+        found[name] = live(platform, comes, config, side, None, rates, mine, own).days
+    return found
+
+
+def kept_days(
+    lab: Lab,
+    seeds: Sequence[int] = (0, 1, 2),
+    config: DualDaysConfig | None = None,
+    say: Progress | None = None,
+    names: Sequence[str] = tuple(SETTINGS),
+) -> dict[str, TwoSidedDays]:
+    """ "seed/setting" -> its days, each seed computed once for a lab (minutes)."""
+    config, found = config or DualDaysConfig(), dict[str, TwoSidedDays]()
+    for seed in seeds:
+        kind = f"dualrec_days_{config.users}_{config.days}_{seed}"
+        if tuple(names) != tuple(SETTINGS):
+            kind += "_" + "_".join(name.replace(" ", "-") for name in names)
+
+        def compute(seed: int = seed) -> dict[str, TwoSidedDays]:
+            return live_days(config, seed, names, say)
+
+        for name, days in kept(lab, kind, TwoSidedDays, compute).items():
+            found[f"{seed}/{name}"] = days
     return found

@@ -60,6 +60,9 @@ class UserSideConfig:
     list_length: int = 150
     """items of a personal list: a night's work for the heaviest user (50-1000)"""
 
+    newcomers: bool = True
+    """whether personal lists hold items without an exposure, by their tags and creator"""
+
     def __post_init__(self) -> None:
         for name in ("content", "social", "hot", "random"):
             check_float(f"UserSideConfig.{name}", getattr(self, name), 0.0, 0.5, "0.05")
@@ -136,6 +139,8 @@ class TwoSidedFeed(LoggingPolicy):
         self._hot = np.argsort(-self._recent, kind="stable")[: self.config.hot_items]
         self._learned()
         alive = np.arange(len(self.catalogue))
+        if not self.own.newcomers:
+            alive = alive[self._item_n > 0]
         self._lists, self._scores = self._best(alive, self.own.list_length)
 
     def _learned(self) -> None:

@@ -40,9 +40,9 @@ class CreatorSideConfig:
     """users matched with an item at a time (10-1000)"""
     capacity: int = 10
     """Q, items in D_u (1-100)"""
-    target: int = 50
+    target: int = 100
     """exposures after which an item needs no help (10-1000)"""
-    oldest_days: float = 7.0
+    oldest_days: float = 14.0
     """age after which an item gets no help, days (1-30)"""
     active: float = 0.5
     """least predicted probability of coming; 0 = everybody is in the pool (0-1)"""
@@ -55,8 +55,8 @@ class CreatorSideConfig:
         check_float("CreatorSideConfig.weight", self.weight, 0.0, 10.0, "0.1")
         check_int("CreatorSideConfig.users_per_item", self.users_per_item, 1, 10**6, "60")
         check_int("CreatorSideConfig.capacity", self.capacity, 0, 10_000, "10")
-        check_int("CreatorSideConfig.target", self.target, 1, 10**6, "50")
-        check_float("CreatorSideConfig.oldest_days", self.oldest_days, 0.0, 365.0, "7")
+        check_int("CreatorSideConfig.target", self.target, 1, 10**6, "100")
+        check_float("CreatorSideConfig.oldest_days", self.oldest_days, 0.0, 365.0, "14")
         check_float("CreatorSideConfig.active", self.active, 0.0, 1.0, "0.5")
         check_float("CreatorSideConfig.ttl_hours", self.ttl_hours, 0.1, 1000.0, "24")
 
