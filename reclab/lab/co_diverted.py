@@ -2,7 +2,7 @@
 
     users      half of the users get matches; every creator's items are matched
     creators   half of the creators have theirs matched, with every user
-    both       two small platforms: users of a half meet items of creators of that half (co-diverted)
+    both       two small platforms (co-diverted): users of a half meet creators of that half
     truth      the whole platform with the creator side against the whole platform without
 
 effect = treated / control - 1 of a ratio of sums. In the plain user split a creator counts for the
@@ -12,8 +12,8 @@ effect. In the creator split the treated half takes from the other: too much is 
 Interval: 95 % of a bootstrap over creators (or users), the ratio estimated anew each time.
 
 Reference: Su et al. 2024 (WSDM) on user-corpus co-diverted experiments; Mladenov et al. 2020.
-Simplified: the halves are cut once for all days; what one creator's success costs the others of
-the same arm is in the truth but not in the interval.
+Simplified: the halves are cut once for all days, in pairs alike by past activity; what one
+creator's success costs the others of the same arm is in the truth but not in the interval.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,8 +39,9 @@ from reclab.lab.lab import Lab
 from reclab.world.config import WorldConfig
 
 DESIGNS = ("users", "creators", "both")
-REACHED = 100  # exposures of a new item
-BY_CREATOR = ("new items reached", "posts", "exposures")
+REACHED = 50  # exposures of a new item
+CREATOR_REACHED = 300  # exposures of a creator
+BY_CREATOR = ("new items reached", "creators reached", "creators active", "posts")
 BY_USER = ("value a session", "days a user came")
 OUTCOMES = BY_CREATOR + BY_USER
 Progress = Callable[[float, str], None]
@@ -52,7 +53,7 @@ class CoDivertedConfig:
 
     days: DualDaysConfig = field(default_factory=DualDaysConfig)
     """sizes and days"""
-    side: CreatorSideConfig = field(default_factory=lambda: CreatorSideConfig(weight=0.2))
+    side: CreatorSideConfig = field(default_factory=lambda: CreatorSideConfig(weight=0.3))
     """the creator side under test"""
     resamples: int = 400
     """bootstrap draws (100-2000)"""
@@ -117,13 +118,28 @@ class Experiments:
         return "\n".join(lines)
 
 
-def halves(world: WorldConfig, design: str) -> tuple[Arms, Array, Array]:
+def in_pairs(like: Array, chance: np.random.Generator) -> Array:
+    """(n,) bool: one of each two that are alike by ``like`` (n,), by a coin.
+
+    >>> chosen = in_pairs(np.array([1.0, 9.0, 1.0, 9.0]), np.random.default_rng(0))
+    >>> int(chosen[[0, 2]].sum()), int(chosen[[1, 3]].sum())
+    (1, 1)
+    """
+    n = len(like)
+    order = np.lexsort((chance.random(n), like))
+    first = chance.random((n + 1) // 2) < 0.5
+    chosen = np.zeros(n, bool)
+    chosen[order] = np.stack([first, ~first], 1).ravel()[:n]
+    return chosen
+
+
+def halves(world: WorldConfig, design: str, comes: Array, made: Array) -> tuple[Arms, Array, Array]:
     """Arms of a design, and who is treated: users (n_users,) and creators (n_creators,) bool. In
-    the user split a creator is treated whose own account is."""
+    the user split a creator is treated whose own account is. ``comes`` (n_users,) and ``made``
+    (n_creators,): by what the pairs are alike."""
     check(design in DESIGNS, "design", design, f"be among {', '.join(DESIGNS)}", "both")
     chance = rng(world.seed, "halves", DESIGNS.index(design))
-    users = chance.permutation(world.n_users) < world.n_users // 2
-    creators = chance.permutation(world.n_creators) < world.n_creators // 2
+    users, creators = in_pairs(comes, chance), in_pairs(made, chance)
     whole = everybody(world)
     if design == "users":
         return replace(whole, served=users), users, creators
@@ -136,15 +152,16 @@ def halves(world: WorldConfig, design: str) -> tuple[Arms, Array, Array]:
 def parts(lived: Lived, made_before: Array, outcome: str) -> tuple[Array, Array]:
     """(n,) numerator and denominator of an outcome for each creator or user.
 
-    Posts and exposures are taken against ``made_before`` (n_creators,), what each had made before
-    the experiment, which tells the large from the small."""
+    Posts are taken against ``made_before`` (n_creators,), what each had made before the experiment,
+    which tells the large from the small."""
     n = len(lived.posts)
     if outcome == "new items reached":
         reached = lived.item_exposures >= REACHED
         return np.bincount(lived.item_creator, reached, n), lived.posts.astype(float)
     found = {
         "posts": (lived.posts, made_before),
-        "exposures": (lived.exposures, made_before),
+        "creators reached": (lived.exposures >= CREATOR_REACHED, np.ones(n)),
+        "creators active": (lived.posted_late > 0, np.ones(n)),
         "value a session": (lived.worth, lived.visits),
         "days a user came": (lived.came, np.ones(len(lived.came))),
     }[outcome]
@@ -186,7 +203,7 @@ def experiment(
         found[f"truth/{outcome}"] = Effect(float(a / b - 1), np.nan, np.nan)
     for n, design in enumerate(DESIGNS):
         say((2 + n) / 5, f"split of {design}")
-        arms, users, creators = halves(platform.config, design)
+        arms, users, creators = halves(platform.config, design, comes, made)
         lived = live(platform, comes, config.days, config.side, arms)
         for outcome in outcomes:
             treated = creators if outcome in BY_CREATOR else users

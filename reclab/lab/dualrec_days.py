@@ -10,7 +10,7 @@ gives candidates only, and untargeted injection of the same exposures a day.
 ExpoReach(t) = share of the new items (posted in these days) or of the creators that got t exposures
 in these days. Value = P(long view) of what was shown, by the world's truth.
 
-Simplified: two thousand users; what ``dualrec_feed`` and ``dualrec_sides`` say.
+Simplified: fifteen hundred users; what ``dualrec_feed`` and ``dualrec_sides`` say.
 """
 
 import copy
@@ -21,7 +21,7 @@ import numpy as np
 
 from reclab.core.clock import DAY_MS
 from reclab.core.errors import check, check_int
-from reclab.core.metrics import gini
+from reclab.core.metrics import gini, lorenz
 from reclab.core.types import Array
 from reclab.lab.dualrec_feed import CREATOR, Groups, TwoSidedFeed, UserSideConfig
 from reclab.lab.dualrec_platform import TwoSidedPlatform
@@ -35,24 +35,30 @@ ITEM_REACH = (10, 20, 50, 100, 200)
 """exposures of a new item"""
 CREATOR_REACH = (100, 300, 1000, 3000)
 """exposures of a creator's items"""
-SIZES = (0.1, 0.5, 0.9)
+SIZES = tuple(n / 10 for n in range(11))
 """quantiles of |D_u|"""
 ALONE, UNTARGETED = "user side", "untargeted"
-BOOSTS = (0.0, 0.05, 0.1, 0.2, 0.5)
+BOOSTS = (0.0, 0.1, 0.2, 0.3, 0.5)
 SETTINGS: dict[str, CreatorSideConfig | None] = {
     ALONE: None,
     **{f"boost {weight:g}": CreatorSideConfig(weight=weight) for weight in BOOSTS},
+    "quota 0.2": CreatorSideConfig("quota", 0.2),
     "quota 0.5": CreatorSideConfig("quota", 0.5),
-    "quota 1": CreatorSideConfig("quota", 1.0),
+    "mix 0.03": CreatorSideConfig("mix", 0.03),
     "mix 0.1": CreatorSideConfig("mix", 0.1),
-    "boost 0.2, no pool": CreatorSideConfig(weight=0.2, capacity=200, active=0.0),
+    "boost 0.3, no pool": CreatorSideConfig(weight=0.3, capacity=200, active=0.0),
     UNTARGETED: CreatorSideConfig(UNTARGETED, 0.0),
+    "more content": None,
     "bare": None,
-    "bare, boost 0.2": CreatorSideConfig(weight=0.2),
+    "bare, boost 0.3": CreatorSideConfig(weight=0.3),
 }
-"""boost 0 gives candidates only; bare: a user side to which a new item comes by chance alone"""
-BARE = UserSideConfig(content=0.0, social=0.0, newcomers=False)
-VOLUME_OF = "boost 0.2"
+"""boost 0 gives candidates only; other user sides by OWN"""
+OWN = {
+    "more content": UserSideConfig(content=0.2, new_exposures=100, new_days=7.0),
+    "bare": UserSideConfig(content=0.0, social=0.0, newcomers=False),
+}
+"""twice the duties and no creator side; a user side to which new items come by chance alone"""
+VOLUME_OF = "boost 0.3"
 """whose exposures a day the untargeted injection gets"""
 Progress = Callable[[float, str], None]
 
@@ -61,7 +67,7 @@ Progress = Callable[[float, str], None]
 class DualDaysConfig:
     """Sizes of the simulation; items, creators and posts in the laptop's proportions to users."""
 
-    users: int = 2000
+    users: int = 1500
     """people (200-5000)"""
     days: int = 28
     """days after the common ones (2-60)"""
@@ -69,7 +75,7 @@ class DualDaysConfig:
     """cards of a page (3-20)"""
 
     def __post_init__(self) -> None:
-        check_int("DualDaysConfig.users", self.users, 50, 100_000, "2000")
+        check_int("DualDaysConfig.users", self.users, 50, 100_000, "1500")
         check_int("DualDaysConfig.days", self.days, 1, 100, "28")
         check_int("DualDaysConfig.page", self.page, 3, 50, "6")
 
@@ -96,10 +102,11 @@ class TwoSidedDays:
     Users: ``value`` true long views a session, ``value_card`` a card, ``sessions``, share of all
     users who ``came``, share of yesterday's who ``returned``. Exposures: ``total``, share of the
     creator side's (``creator_share``), ``gini_items`` of what is published and ``gini_creators``
-    that day, ``reach`` (days, 5) of new items and ``creator_reach`` (days, 4) by ITEM_REACH and
+    that day, ``lorenz`` (days, 21) the items' curve,
+    ``reach`` (days, 5) of new items and ``creator_reach`` (days, 4) by ITEM_REACH and
     CREATOR_REACH so far, ``coverage`` share of the items posted yesterday with 10 exposures by
     midnight. Creators: ``posts``, share who posted within 7 days (``active``), share who left
-    (``gone``). D_u: ``sizes`` (days, 3) quantiles over users at the last match, ``hit`` share of a
+    (``gone``). D_u: ``sizes`` (days, 11) quantiles over users at the last match, ``hit`` share of a
     day's matches whose user was served after the match."""
 
     value: Array
@@ -111,6 +118,7 @@ class TwoSidedDays:
     creator_share: Array
     gini_items: Array
     gini_creators: Array
+    lorenz: Array
     reach: Array
     creator_reach: Array
     coverage: Array
@@ -125,7 +133,7 @@ class TwoSidedDays:
 class Lived:
     """The days and what became of each: creators' ``posts`` and ``exposures`` (n_creators,) in
     these days, ``posted_late`` in the last 7; users' true ``worth`` and ``cards`` seen, ``visits``
-    (sessions) and days they ``came`` (n_users,); new items' ``item_creator``, ``item_exposures``."""
+    (sessions) and days they ``came`` (n_users,); new items' creators and exposures."""
 
     days: TwoSidedDays
     posts: Array
@@ -178,7 +186,7 @@ def live(
     """A copy of the platform under one setting; ``rates`` (days,) replace the side's weight."""
     mine, say = copy.deepcopy(platform), say or (lambda fraction, text: None)
     arms = arms or everybody(mine.config)
-    creator_side = side and CreatorSide(side, comes, arms.helped, arms.served)
+    creator_side = CreatorSide(side, comes, arms.helped, arms.served) if side else None
     own = own or UserSideConfig()
     mine.policy = TwoSidedFeed(mine.policy, mine.follows, arms.groups, own, creator_side)
     book = _Book(mine, creator_side)
@@ -240,6 +248,7 @@ class _Book:
             "sessions": len(session), "came": came.sum() / here, "returned": returned,
             "total": len(item), "creator_share": (shown["channel"] == CREATOR).mean(),
             "gini_items": gini(today), "gini_creators": gini(by_creator),
+            "lorenz": lorenz(today, 21)[1],
             "reach": [float((new >= t).mean()) if len(new) else 0.0 for t in ITEM_REACH],
             "creator_reach": [float((self.exposures >= t).mean()) for t in CREATOR_REACH],
             "coverage": (fresh >= 10).mean() if len(fresh) else np.nan,
@@ -276,7 +285,7 @@ def live_days(
     found: dict[str, TwoSidedDays] = {}
     for n, name in enumerate(sorted(names, key=list(SETTINGS).index)):
         rates = found[VOLUME_OF].creator_share if name == UNTARGETED else None
-        own = BARE if name.startswith("bare") else UserSideConfig()
+        own = OWN.get(name.split(",")[0])
 
         def mine(fraction: float, text: str, n: int = n, name: str = name) -> None:
             if say:

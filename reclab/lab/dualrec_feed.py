@@ -1,4 +1,4 @@
-"""Two sides of a feed on the living platform: the user side alone, or with a creator side beside it.
+"""Two sides of a feed on the living platform: the user side, alone or beside a creator side.
 
     every night       each user's best unseen items by what the log has taught (personal)
     every few hours   new items by the same match (content), followed creators' newest (social);
@@ -98,6 +98,9 @@ class Exposed(SeenItems):
         self._bytes, self.side = before._bytes, side
         self.counts = counts.astype(np.int64)
 
+    def table(self, users: slice | Array, item: Array) -> Array:
+        return super().table(users, item)  # type: ignore[arg-type]
+
     def add(self, user: Array, item: Array, shown: Array) -> None:
         super().add(user, item, shown)
         self.grow(int(item.max(initial=0)) + 1)
@@ -175,7 +178,7 @@ class TwoSidedFeed(LoggingPolicy):
             for start in range(0, len(users) if width else 0, 500):
                 block = users[start : start + 500]
                 score = self.tastes[block] @ items.T
-                score[self.seen.table(block, mine)] = SEEN  # type: ignore[arg-type]
+                score[self.seen.table(block, mine)] = SEEN
                 best = best_rows(score, width)
                 value = np.take_along_axis(score, best, 1)
                 lists[block, :width] = np.where(value > SEEN, mine[best], -1)
@@ -211,22 +214,23 @@ class TwoSidedFeed(LoggingPolicy):
         lists = self._candidates(user, time_ms, width, chance)
         channel = np.searchsorted(self._edges, chance.random((n, width)), side="right")
         if self.side is not None:
-            channel = np.where(self.side.slots(user, width, chance), CREATOR, channel)
+            mine = self.side.slots(user, size, chance)
+            channel[:, :size] = np.where(mine, CREATOR, channel[:, :size])
         for code in (HOT, FRESH, RANDOM, SOCIAL, CREATOR):  # what a channel lacks is personal
             mine = channel == code
             there = (lists[code][0] >= 0).sum(1)[:, None]
             channel[mine & (np.cumsum(mine, 1) > there)] = PERSONAL
         item, source = np.zeros((n, width), np.int64), np.zeros((n, width), np.int8)
         for code, (rows, of) in lists.items():
-            at, slot = np.nonzero(channel == code)
-            depth = (np.cumsum(channel == code, 1) - 1)[at, slot]
-            item[at, slot], source[at, slot] = rows[at, depth], of[at, depth]
+            at = np.nonzero(channel == code)
+            depth = (np.cumsum(channel == code, 1) - 1)[at]
+            item[at], source[at] = rows[at[0], depth], of[at[0], depth]
         good = (item >= 0) & ~self.seen.has(user, np.maximum(item, 0))
         for j in range(1, width):
             good[:, j] &= (item[:, :j] != item[:, j : j + 1]).all(1)
         place = np.argsort(~good, axis=1, kind="stable")[:, :size]
-        item, source, filled = (np.take_along_axis(x, place, 1) for x in (item, source, good))
-        return np.maximum(item, 0), source, filled
+        page, of, filled = (np.take_along_axis(x, place, 1) for x in (item, source, good))
+        return np.maximum(page, 0), of, filled
 
     def _candidates(
         self, user: Array, time_ms: Array, width: int, chance: np.random.Generator
@@ -237,7 +241,7 @@ class TwoSidedFeed(LoggingPolicy):
         hot = self._hot[(len(self._hot) * chance.random((n, width)) ** 2).astype(np.int64)]
         own, f = self._lists[user], self._scores[user]
         at = self._first(user, own, width)
-        lists = {
+        lists: dict[int, Array] = {
             PERSONAL: _taken(own, at, -1),
             HOT: self._open(user, hot, width),
             FRESH: self._open(user, self._new[user], width),
@@ -245,7 +249,7 @@ class TwoSidedFeed(LoggingPolicy):
             SOCIAL: self._open(user, self._social[user], width),
             CREATOR: np.full((n, width), -1),
         }
-        source = {code: np.full((n, width), code, np.int8) for code in lists}
+        source: dict[int, Array] = {code: np.full((n, width), code, np.int8) for code in lists}
         if self.side is not None:
             given = self.side.given(user, self.seen, chance)
             if self.side.config.merge == "boost":

@@ -24,7 +24,7 @@ from reclab.lab.dualrec_days import (
 
 Pair = tuple[float, float]  # mean and half range over seeds
 LAST = slice(-7, None)
-REACHED, CREATOR_REACHED = 100, 1000
+REACHED, CREATOR_REACHED = 50, 300
 """thresholds of the front: exposures of a new item, of a creator"""
 
 
@@ -144,5 +144,5 @@ def _levels(d: TwoSidedDays) -> list[float]:
         _mean(d.value), _mean(d.value_card), _mean(d.came), _mean(d.returned), *d.reach[-1],
         *d.creator_reach[-1], _mean(d.gini_items[LAST]), _mean(d.gini_creators[LAST]),
         _mean(d.active[LAST]), _mean(d.posts), float(d.gone[-1]), _mean(d.creator_share),
-        *np.asarray(d.sizes[LAST]).mean(0), hit, _mean(d.coverage),
+        *np.asarray(d.sizes[LAST])[:, [1, 5, 9]].mean(0), hit, _mean(d.coverage),
     ]  # fmt: skip

@@ -83,9 +83,11 @@ class Tastes(Protocol):
     the item's mean last; who was shown what; groups of users and creators."""
 
     tastes: Array
-    seen: "Seen"
-    groups: "Parts"
 
+    @property
+    def seen(self) -> "Seen": ...
+    @property
+    def groups(self) -> "Parts": ...
     def item_vectors(self, rows: Array) -> Array: ...
 
 
@@ -101,8 +103,10 @@ class Seen(Protocol):
 class Parts(Protocol):
     """Group numbers of users and creators."""
 
-    user: Array
-    creator: Array
+    @property
+    def user(self) -> Array: ...
+    @property
+    def creator(self) -> Array: ...
 
 
 class CreatorSide:
@@ -175,9 +179,9 @@ class CreatorSide:
 
     # -- a page -------------------------------------------------------------------------------
 
-    def slots(self, user: Array, width: int, chance: np.random.Generator) -> Array:
-        """(n, width) bool: slots that are D_u's."""
-        draw, c = chance.random((len(user), width)), self.config
+    def slots(self, user: Array, size: int, chance: np.random.Generator) -> Array:
+        """(n, size) bool: slots that are D_u's."""
+        draw, c = chance.random((len(user), size)), self.config
         if c.merge == "boost":
             return np.zeros(draw.shape, bool)
         mine = self.served[user][:, None]
