@@ -99,7 +99,11 @@ class Exposed(SeenItems):
         self.counts = counts.astype(np.int64)
 
     def table(self, users: slice | Array, item: Array) -> Array:
-        return super().table(users, item)  # type: ignore[arg-type]
+        if len(item) > self.BITS // 16:
+            return super().table(users, item)  # type: ignore[arg-type]
+        slot = item & (self.BITS - 1)  # few items: their bits alone, not every bit of a user
+        bits = self._bytes[users][:, slot >> 3] >> (slot & 7).astype(np.uint8) & 1
+        return np.asarray(bits.astype(bool))
 
     def add(self, user: Array, item: Array, shown: Array) -> None:
         super().add(user, item, shown)

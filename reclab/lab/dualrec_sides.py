@@ -156,23 +156,22 @@ class CreatorSide:
     def _fill(self, now_ms: int, items: Array, creator: Array, feed: Tastes) -> None:
         """Item after item, each with its best open users."""
         vectors, room = feed.item_vectors(items), (self.item < 0).sum(1)
-        open_ = self.served & (self.p >= self.config.active)
-        group_of = feed.groups.creator[creator]
-        mean = feed.tastes[:, -1:] * vectors[:, -1] / UNIT
-        liking = feed.tastes @ vectors.T / UNIT - mean
-        closed = feed.seen.table(slice(None), items)
+        who = np.flatnonzero(self.served & (self.p >= self.config.active) & (room > 0))
+        mean = feed.tastes[who, -1:] * vectors[:, -1] / UNIT
+        liking = feed.tastes[who] @ vectors.T / UNIT - mean
+        closed = feed.seen.table(who, items)
+        closed |= feed.groups.user[who][:, None] != feed.groups.creator[creator]
         for j, item in enumerate(items.tolist()):
-            free = open_ & (room > 0) & (feed.groups.user == group_of[j]) & ~closed[:, j]
-            users = np.flatnonzero(free)
-            users = users[(self.item[users] != item).all(1)]
-            if not len(users):
+            free = np.flatnonzero((room[who] > 0) & ~closed[:, j])
+            free = free[(self.item[who[free]] != item).all(1)]
+            if not len(free):
                 continue
-            score = liking[users, j]
+            score = liking[free, j]
             best = np.argsort(-score, kind="stable")[: self.config.users_per_item]
-            chosen = users[best]
+            chosen = who[free[best]]
             slot = (self.item[chosen] < 0).argmax(1)
             self.item[chosen, slot], self.made_ms[chosen, slot] = item, now_ms
-            self.f[chosen, slot] = score[best] + mean[chosen, j]
+            self.f[chosen, slot] = score[best] + mean[free[best], j]
             self.g[chosen, slot] = expit((score[best] - score.mean()) / (score.std() + 1e-9))
             room[chosen] -= 1
             self.waiting[chosen] += 1
