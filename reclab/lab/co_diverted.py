@@ -171,7 +171,8 @@ def parts(lived: Lived, made_before: Array, outcome: str) -> tuple[Array, Array]
 def estimate(
     top: Array, bottom: Array, treated: Array, resamples: int, chance: np.random.Generator
 ) -> Effect:
-    """Ratio of sums of the treated against the others', with the bootstrap over units (n,)."""
+    """Ratio of sums of the treated against the others', with the bootstrap over units (n,); NaN
+    where the others have nothing."""
     arms = [(top[mine], bottom[mine]) for mine in (treated, ~treated)]
     rates = []
     for up, down in arms:
@@ -179,9 +180,15 @@ def estimate(
         weight = chance.multinomial(n, np.full(n, 1 / n), resamples)
         weight[0] = 1  # the first is the sample itself
         rates.append((weight @ up) / np.maximum(weight @ down, 1e-12))
-    effect = rates[0] / np.maximum(rates[1], 1e-12) - 1
-    low, high = np.quantile(effect[1:], (0.025, 0.975))
+    effect = _more(*rates)
+    drawn = effect[1:][np.isfinite(effect[1:])]
+    low, high = np.quantile(drawn, (0.025, 0.975)) if len(drawn) else (np.nan, np.nan)
     return Effect(float(effect[0]), float(low), float(high))
+
+
+def _more(a: Array, b: Array) -> Array:
+    """a / b - 1, NaN where the control has nothing."""
+    return np.divide(a, b, out=np.full(len(a), np.nan), where=b > 0) - 1
 
 
 def experiment(
@@ -199,8 +206,9 @@ def experiment(
         say(n / 5, "whole platform")
         whole.append(live(platform, comes, config.days, side))
     for outcome in outcomes:
-        a, b = (np.divide(*(x.sum() for x in parts(one, made, outcome))) for one in whole)
-        found[f"truth/{outcome}"] = Effect(float(a / b - 1), np.nan, np.nan)
+        sums = [[part.sum() for part in parts(one, made, outcome)] for one in whole]
+        a, b = (np.array([top / max(bottom, 1e-12)]) for top, bottom in sums)
+        found[f"truth/{outcome}"] = Effect(float(_more(a, b)[0]), np.nan, np.nan)
     for n, design in enumerate(DESIGNS):
         say((2 + n) / 5, f"split of {design}")
         arms, users, creators = halves(platform.config, design, comes, made)
