@@ -188,7 +188,7 @@ def estimate(
 
 def _more(a: Array, b: Array) -> Array:
     """a / b - 1, NaN where the control has nothing."""
-    return np.divide(a, b, out=np.full(len(a), np.nan), where=b > 0) - 1
+    return np.asarray(np.divide(a, b, out=np.full(len(a), np.nan), where=b > 0) - 1)
 
 
 def experiment(
