@@ -5,9 +5,9 @@ clusters; ``hnsw`` walks a graph of neighbours. ``auto`` takes flat while it is 
 the graph up to 200,000 (fast to search, slow to build), and clusters beyond.
 References: Johnson, Douze, Jégou 2017 (FAISS); Malkov, Yashunin 2016 (HNSW); Sivic, Zisserman 2003.
 
-A removed vector is masked: the search skips it and still returns k live ones. When more than a
-quarter is masked, or at once for flat, the index is rebuilt from the live vectors, because a graph
-cannot lose nodes and walks over dead ones for nothing.
+A removed vector is masked: the search skips it and still returns k live ones. When more than
+``masked`` of all are (a quarter), or at once for flat, the index is rebuilt from the live vectors,
+because a graph cannot lose nodes and walks over dead ones for nothing.
 
 Simplified: industry compresses vectors (product quantisation) and shards over machines.
 """
@@ -21,7 +21,7 @@ from typing import Any, Self
 import faiss as typed_faiss
 import numpy as np
 
-from reclab.core.errors import DataError, check, check_int
+from reclab.core.errors import DataError, check, check_float, check_int
 from reclab.core.types import Array
 from reclab.stores.arrays import Arrays, save_arrays
 from reclab.stores.row_lookup import RowLookup
@@ -35,7 +35,8 @@ class VectorIndexConfig:
     """``m``: neighbours of a graph node (8-64); ``ef_build``, ``ef_search``: nodes kept in view
     when building and searching (32-512); ``n_probe``: clusters searched (1-128); ``threads`` of
     FAISS (1-2 on two cores). Up to ``flat_below`` vectors auto is flat, up to ``graph_below``
-    HNSW, beyond IVF."""
+    HNSW, beyond IVF. ``masked``: share removed from which a graph or clusters are built anew
+    (0.1-0.9; the more, the fewer of the n_probe clusters' vectors are live)."""
 
     m: int = 24
     ef_build: int = 80
@@ -44,6 +45,7 @@ class VectorIndexConfig:
     threads: int = 1
     flat_below: int = 50_000
     graph_below: int = 200_000
+    masked: float = 0.25
 
     def __post_init__(self) -> None:
         check_int("VectorIndexConfig.m", self.m, 4, 128, "16-32")
@@ -53,6 +55,7 @@ class VectorIndexConfig:
         check_int("VectorIndexConfig.threads", self.threads, 1, 256, "1-2")
         check_int("VectorIndexConfig.flat_below", self.flat_below, 0, 10**9, "50000")
         check_int("VectorIndexConfig.graph_below", self.graph_below, 0, 10**9, "200000")
+        check_float("VectorIndexConfig.masked", self.masked, 0.0, 1.0, "0.25")
 
 
 class VectorIndex:
@@ -171,7 +174,7 @@ class VectorIndex:
             return True
         if self._built == "ivf" and n > 2 * self._trained_on:
             return True
-        limit = 0.0 if self._built == "flat" else 0.25
+        limit = 0.0 if self._built == "flat" else self.config.masked
         return self.n_masked > limit * len(self._live)
 
     def held(self) -> tuple[Array, Array]:

@@ -37,6 +37,7 @@ BENCHES = {
     "features": "feature stores: versions, micro-batches, rebuilds, skew, drift",
     "serving": "each dependency down, three times the capacity, waits beside the capacity model",
     "flywheel": "every part of the flywheel stopped in turn, three seeds (minutes)",
+    "matching": "items to users beside the bare searches, up to a million users (minutes)",
     "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",
     "train_speed": "training beside another library's models (needs it and the data)",
     "blending_world": "six businesses: fronts of four policies, conflicts, 28 days (minutes)",

@@ -177,8 +177,17 @@ class ItemCFChannel:
         self._neighbours[rows], self._weights[rows] = ids, weights
 
     def neighbours(self, item_row: Array) -> tuple[Array, Array]:
-        """(n,) item rows -> (n, N) neighbours best first, -1 padded, and (n, N) weights."""
-        return self._neighbours[item_row], self._weights[item_row]
+        """(…) item rows -> (…, N) neighbours best first, -1 padded, and (…, N) weights. An item
+        that has joined the index since has none yet."""
+        late = item_row >= len(self._neighbours)
+        ids, weights = (part[np.where(late, 0, item_row)] for part in self._table)
+        if late.any():
+            ids[late], weights[late] = -1, 0.0
+        return ids, weights
+
+    @property
+    def _table(self) -> tuple[Array, Array]:
+        return self._neighbours, self._weights
 
     def with_neighbours(self, item_row: Array, ids: Array, weights: Array) -> Self:
         """A copy that knows only these neighbours: of items (m,), rows (m, N') best first and -1
@@ -199,8 +208,7 @@ class ItemCFChannel:
         if self._rows is None:
             raise NotBuilt("ItemCFChannel.retrieve: call fit(logs, index, until_ms) first")
         c = self.config
-        table = self._neighbours, self._weights
-        return answer(batch.history, k, *table, c.length, c.position_decay)
+        return answer(batch.history, k, *self._table, c.length, c.position_decay)
 
     def save(self, folder: Path) -> None:
         """Write ``item_cf`` into the folder."""
