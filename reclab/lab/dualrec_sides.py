@@ -5,12 +5,12 @@
               ``users_per_item``; a user with Q items in D_u is closed, at once
     D_u       an item leaves when it was shown, has its exposures, or is ``ttl_hours`` old
 
-open = {u: |D_u| < Q and p(comes today) >= ``active``}. A user's p is the share of the last days on
-which she came, recent ones counting more.
+open = {u: |D_u| < Q and p(comes today) >= ``active``}, kept by ``UserPool``. A user's p is the share
+of the last days on which she came, recent ones counting more.
 
 Reference: Chen et al. 2025 (WWW Companion), DualRec, equations 2.4 and 2.5 of the chapter.
-Simplified: arrays in memory instead of Redis and a vector index; one score, no ranking stage;
-activity is a running mean instead of boosted trees.
+Simplified: arrays in memory instead of Redis and a vector index; one score, no ranking stage; item
+after item instead of blocks; activity is a running mean instead of boosted trees.
 """
 
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from scipy.special import expit
 from reclab.core.clock import HOUR_MS
 from reclab.core.errors import check, check_float, check_int
 from reclab.core.types import Array
+from reclab.dualrec.user_pool import UserPool, UserPoolConfig
 
 MERGES = ("boost", "quota", "mix", "untargeted")
 UNIT = 4096 * 256
@@ -125,6 +126,7 @@ class CreatorSide:
         self.needing = np.zeros(0, np.int64)
         self.sizes, self.waiting = np.zeros(len(comes), np.int64), np.zeros(len(comes), np.int64)
         self.hits = 0
+        self.pool = UserPool(len(comes), UserPoolConfig(config.capacity, "both", config.active))
 
     def see_day(self, came: Array) -> None:
         """At night: who came, (n_users,) bool."""
@@ -155,14 +157,16 @@ class CreatorSide:
 
     def _fill(self, now_ms: int, items: Array, creator: Array, feed: Tastes) -> None:
         """Item after item, each with its best open users."""
-        vectors, room = feed.item_vectors(items), (self.item < 0).sum(1)
-        who = np.flatnonzero(self.served & (self.p >= self.config.active) & (room > 0))
+        vectors = feed.item_vectors(items)
+        self.pool.refresh((self.item >= 0).sum(1))
+        self.pool.set_active(self.p)
+        who = np.flatnonzero(self.pool.open & self.served)
         mean = feed.tastes[who, -1:] * vectors[:, -1] / UNIT
         liking = feed.tastes[who] @ vectors.T / UNIT - mean
         closed = feed.seen.table(who, items)
         closed |= feed.groups.user[who][:, None] != feed.groups.creator[creator]
         for j, item in enumerate(items.tolist()):
-            free = np.flatnonzero((room[who] > 0) & ~closed[:, j])
+            free = np.flatnonzero(self.pool.open[who] & ~closed[:, j])
             free = free[(self.item[who[free]] != item).all(1)]
             if not len(free):
                 continue
@@ -173,7 +177,7 @@ class CreatorSide:
             self.item[chosen, slot], self.made_ms[chosen, slot] = item, now_ms
             self.f[chosen, slot] = score[best] + mean[free[best], j]
             self.g[chosen, slot] = expit((score[best] - score.mean()) / (score.std() + 1e-9))
-            room[chosen] -= 1
+            self.pool.take(chosen)
             self.waiting[chosen] += 1
 
     # -- a page -------------------------------------------------------------------------------
