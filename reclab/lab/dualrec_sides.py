@@ -5,7 +5,7 @@
               ``users_per_item``; a user with Q items in D_u is closed, at once
     D_u       an item leaves when it was shown, has its exposures, or is ``ttl_hours`` old
 
-open = {u: |D_u| < Q and p(comes today) >= ``active``}, kept by ``UserPool``. A user's p is the share
+open = {u: |D_u| < Q and p(comes today) >= ``active``}, kept by ``UserPool``. A user's p: share
 of the last days on which she came, recent ones counting more.
 
 Reference: Chen et al. 2025 (WWW Companion), DualRec, equations 2.4 and 2.5 of the chapter.
