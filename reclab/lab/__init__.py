@@ -56,6 +56,9 @@ long_tail, matthew  who is seen: figure 2.9, Gini and Lorenz by day, ExpoReach, 
 served    the service of lesson 03 over this lab: ladder, cache, pools (serving_drill.py: what is
           down; serving_load.py: overload; rung_values.py: rungs measured; serving_day.py: a day)
 activity_study  who will come: hit rates without and with a prediction, beside what could be known
+dualrec_days  28 days with and without a creator side, which creators and users answer
+          (dualrec_feed.py, dualrec_sides.py, dualrec_platform.py: how; dualrec_front.py: its price)
+co_diverted   users, creators or both split: what each experiment finds of the true effect
 doctor    is everything installed and answering?
 """
 

@@ -42,6 +42,7 @@ BENCHES = {
     "zoo": "nine rankers on MovieLens-100K (needs the data, half an hour)",
     "train_speed": "training beside another library's models (needs it and the data)",
     "blending_world": "six businesses: fronts of four policies, conflicts, 28 days (minutes)",
+    "dualrec_days": "28 days with and without a creator side, and how to measure it (minutes)",
     "sequence": "what the behaviour sequence is worth on the simulated platform, three seeds",
 }
 
