@@ -36,8 +36,13 @@ class DualRec:
         pool = self.side.pool
         if self.activity is not None:
             pool.set_active(self.activity.active(now_ms, self.horizon_ms, share=self.share))
-        pool.refresh(self.regroup.sizes(self.side.user_ids, now_ms))
-        matches, report = self.side.match(item_ids, now_ms)
+        users = self.side.user_ids
+        sizes = self.regroup.sizes(users, now_ms)
+        pool.refresh(sizes)
+        users = users[sizes > 0]
+        held = self.regroup.read(users, now_ms)
+        waits = Matches(held.item_id, users[held.request_row], held.score, held.reason)
+        matches, report = self.side.match(item_ids, now_ms, held=waits)
         return matches, report, self.regroup.put(matches, now_ms)
 
     def recommend_batch(self, requests: Sequence[Request]) -> tuple[list[Slate], Trace]:

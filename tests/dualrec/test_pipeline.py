@@ -33,7 +33,7 @@ def matched(lab):
     old = np.flatnonzero(published <= now_ms)
     newest = parts.index.ids[old[np.argsort(-published[old], kind="stable")[:40]]]
     first = dual.match(newest[:20], now_ms)
-    second = dual.match(newest[20:], now_ms + 3_600_000)
+    second = dual.match(newest, now_ms + 3_600_000)
     yield dual, now_ms, activity, first, second
     kv.delete(*kv.names())
     kv.close()
