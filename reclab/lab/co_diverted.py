@@ -7,9 +7,10 @@
 
 effect = treated / control - 1 of a ratio of sums. In the plain user split a creator counts for the
 arm of the own account: both arms' creators live on the same pages, so that nothing is left of the
-effect. In the creator split the treated half takes exposures from the other. Co-diverted halves
+effect. In the creator split the treated items take places of the others, and leave the content
+channel earlier, which gives the others places: too much or too little is found. Co-diverted halves
 leak nothing, but each is a smaller market, where fewer items compete for a page and new ones get
-through more easily, in the control too.
+through more easily, in the control too. None of this is in an interval.
 
 Interval: 95 % of a bootstrap over creators (or users), the ratio estimated anew each time.
 
