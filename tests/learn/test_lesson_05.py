@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reclab.core.metrics import gini, lorenz
-from reclab.learn.exercise import Exercise, exercise, progress
+from reclab.learn.exercise import exercise, progress
 from reclab.learn.lesson_05 import (
     EXERCISES,
     boost,
@@ -17,117 +17,15 @@ from reclab.learn.lesson_05 import (
     pace,
     regroup,
 )
-from reclab.learn.probe import CORRECT, NOT_ATTEMPTED, NOT_YET
+from reclab.learn.probe import CORRECT
+from tests.learn.exercise_contract import ExerciseContract, state
 
 BY_ID = {task.id: task for task in EXERCISES}
-WRONG = [(task, idea) for task in EXERCISES for idea in task.judge.misconceptions]
 
 
-def defined(code):
-    """What a cell with this code leaves behind under its own name."""
-    space = {"np": np}
-    exec(code, space)
-    return [value for name, value in space.items() if name not in ("np", "__builtins__")][-1]
-
-
-def state(task, *answer):
-    ex = Exercise(task)
-    card = ex.check(*answer)
-    return ex.state, " ".join(str(card).split())
-
-
-@pytest.mark.parametrize("task", EXERCISES, ids=lambda task: task.id)
-def test_the_starter_runs_and_counts_as_not_attempted(task):
-    reached, message = state(task, defined(task.starter))
-    assert reached == NOT_ATTEMPTED
-    assert "starter is unchanged" in message
-
-
-@pytest.mark.parametrize("task", EXERCISES, ids=lambda task: task.id)
-def test_every_exercise_has_hints_a_solution_and_a_reason(task):
-    ex = Exercise(task)
-    shown = [str(ex.hint()) for _ in range(len(task.hints) + 1)]
-    assert len(task.hints) >= 3
-    assert len(set(shown)) == len(shown)
-    assert "Hint 1 of" in shown[0] and "No more hints" in shown[-1]
-    assert task.why.split()[0] in str(ex.solution())
-
-
-@pytest.mark.parametrize("task", EXERCISES, ids=lambda task: task.id)
-def test_the_solution_as_it_is_shown_is_correct(task):
-    code = str(Exercise(task).solution()).split("\n", 1)[1]
-    body = code[: code.index(" ".join(task.why.split()[:3]))]
-    function = defined("\n".join(line[2:] for line in body.splitlines()))
-    reached, message = state(task, function)
-    assert reached == CORRECT, message
-
-
-@pytest.mark.parametrize(
-    ("task", "idea"), WRONG, ids=lambda x: x.id if hasattr(x, "id") else x.name.replace(" ", "_")
-)
-def test_each_wrong_idea_gets_its_own_message(task, idea):
-    reached, message = state(task, idea.computes)
-    assert reached == NOT_YET
-    assert f"Likely: {idea.name}. {idea.message}" in message
-    assert "On the case" in message
-
-
-@pytest.mark.parametrize("task", EXERCISES, ids=lambda task: task.id)
-def test_each_exercise_knows_several_wrong_ideas(task):
-    assert len({idea.message for idea in task.judge.misconceptions}) >= 6
-
-
-class Hostile:
-    """Raises on nearly every touch."""
-
-    def _fail(self, *args, **kwargs):
-        raise RuntimeError("touched")
-
-    __repr__ = __str__ = __eq__ = __len__ = __iter__ = __bool__ = __float__ = __call__ = _fail
-    __getattr__ = __array__ = __getitem__ = __contains__ = __hash__ = _fail
-
-
-@pytest.mark.parametrize("task", EXERCISES, ids=lambda task: task.id)
-@pytest.mark.parametrize("error", [ValueError, SystemExit])
-def test_whatever_the_answer_raises_is_told_in_words(task, error):
-    def raises(*_):
-        raise error("from the answer")
-
-    for answer in (raises, Hostile(), lambda *_: Hostile(), Hostile):
-        assert state(task, answer)[0] == NOT_YET
-
-
-@pytest.mark.parametrize("task", EXERCISES, ids=lambda task: task.id)
-@pytest.mark.parametrize(
-    "value", ["ab", 3, np.nan, [], {}, np.zeros((2, 2)), print, ([1], "x"), [[1], [2, 3]]]
-)
-def test_values_of_any_kind_are_told_to_be_none(task, value):
-    for answer in (value, lambda *_: value):
-        reached, message = state(task, answer)
-        assert reached == NOT_YET
-        assert "could not be examined" not in message
-
-
-@pytest.mark.parametrize("task", EXERCISES, ids=lambda task: task.id)
-def test_a_loop_without_end_is_stopped_and_named(task):
-    def for_ever(*_):
-        while True:
-            pass
-
-    reached, message = state(dataclasses.replace(task, limit_s=0.2), for_ever)
-    assert reached == NOT_YET
-    assert "Too slow: stopped after 0.2 s" in message and task.judge.cases[0].name in message
-
-
-@pytest.mark.parametrize("task", EXERCISES, ids=lambda task: task.id)
-def test_an_answer_that_changes_its_input_is_told(task):
-    def in_place(*args):
-        found = task.solution(*args)
-        if args[0].size:
-            args[0][...] = args[0][::-1] + 1
-        return found
-
-    assert "changes its input" in state(task, in_place)[1]
+class TestExercises(ExerciseContract):
+    exercises = EXERCISES
+    fewest = 6
 
 
 def test_the_lesson_has_its_own_progress():
