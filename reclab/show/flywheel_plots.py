@@ -53,10 +53,8 @@ def flywheel_plot(found: Flywheel) -> Plot:
 def _shade(fig: go.Figure, found: Flywheel) -> None:
     """The days of the stop, named once."""
     first, again = found.config.stop, found.config.again
+    words = {"annotation_text": label("stopped"), "annotation_position": "top left",
+             "annotation_font": {"color": TEXT, "size": 11}}  # fmt: skip
     for column in (1, 2, 3):
-        text = label("stopped") if column == 1 else None
-        fig.add_vrect(
-            first, again, fillcolor=GRID, line_width=0, layer="below", row=1, col=column,
-            annotation_text=text, annotation_position="top left",
-            annotation_font={"color": TEXT, "size": 11},
-        )  # fmt: skip
+        look = {"fillcolor": GRID, "line_width": 0, "layer": "below", "row": 1, "col": column}
+        fig.add_vrect(first, again, **look, **(words if column == 1 else {}))
