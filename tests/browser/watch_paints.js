@@ -1,6 +1,6 @@
 // Marks each plot once, and notes the time from the last key or click to the next drawing.
 () => {
-  window.tookMs = null;
+  window.tookMs = window.startedAt = null;
   if (!window.watching) {
     window.watching = true;
     const start = () => { window.startedAt = performance.now(); };
@@ -10,7 +10,9 @@
     if (plot.watched || !plot.on) continue;
     plot.watched = true;
     plot.on('plotly_afterplot', () => {
-      if (window.tookMs === null) window.tookMs = performance.now() - window.startedAt;
+      // a drawing that came before the key is somebody else's
+      if (window.tookMs !== null || window.startedAt === null) return;
+      window.tookMs = performance.now() - window.startedAt;
     });
   }
 }
